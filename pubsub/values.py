@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from ipaddress import IPv4Address
 from typing import Self
@@ -11,13 +10,30 @@ PROTOCOLS = ("tcp", "udp")
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
-@dataclasses.dataclass(frozen=True, order=True)
-class PortMap:
+class Text:
+    """A value that is equal and hashed by its text. No dataclass: msgspec would write one as a map."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and str(other) == str(self)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.parse({str(self)!r})"
+
+
+class PortMap(Text):
     """`outer:inner/protocol`: a port of the uplink that leads to a port of the app."""
 
-    outer: int
-    inner: int
-    protocol: str
+    __slots__ = ("inner", "outer", "protocol")
+
+    def __init__(self, outer: int, inner: int, protocol: str) -> None:
+        self.outer = outer
+        self.inner = inner
+        self.protocol = protocol
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -36,12 +52,14 @@ class PortMap:
         return f"{self.outer}:{self.inner}/{self.protocol}"
 
 
-@dataclasses.dataclass(frozen=True)
-class AddressRange:
+class AddressRange(Text):
     """`first-last`, both inclusive."""
 
-    first: IPv4Address
-    last: IPv4Address
+    __slots__ = ("first", "last")
+
+    def __init__(self, first: IPv4Address, last: IPv4Address) -> None:
+        self.first = first
+        self.last = last
 
     @classmethod
     def parse(cls, text: str) -> Self:
