@@ -17,7 +17,7 @@ from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What all messages share. Unknown fields are ignored on the wire, so that versions can be mixed."""
+    """What all messages share (kw_only is not inherited). Unknown fields are ignored on the wire, so that versions can be mixed."""
 
 
 class InstanceType(enum.StrEnum):
@@ -39,14 +39,14 @@ class State(enum.StrEnum):
 # --- configuration: what people and controllers write --------------------------------------------------------------
 
 
-class Route(Message, frozen=True):
+class Route(Message, frozen=True, kw_only=True):
     """A route told to the apps by DHCP option 121."""
 
     to: IPv4Network
     via: IPv4Address
 
 
-class DhcpConfig(Message, frozen=True):
+class DhcpConfig(Message, frozen=True, kw_only=True):
     """What dnsmasq tells the apps by DHCP."""
 
     range: AddressRange | None = None  # first-last, inclusive; default: the middle half of the subnet
@@ -55,7 +55,7 @@ class DhcpConfig(Message, frozen=True):
     routes: tuple[Route, ...] = ()  # option 121, beside the default route
 
 
-class DnsConfig(Message, frozen=True):
+class DnsConfig(Message, frozen=True, kw_only=True):
     """What dnsmasq answers by DNS."""
 
     domain: str = ""  # of the apps' names and option 15; empty: `<instance>.internal`
@@ -63,14 +63,14 @@ class DnsConfig(Message, frozen=True):
     servers: tuple[IPv4Address, ...] = ()  # empty: those of the selected uplink
 
 
-class Attachment(Message, frozen=True):
+class Attachment(Message, frozen=True, kw_only=True):
     """Which existing thing to take into the instance: exactly one field is set."""
 
     container: int | None = None  # pid of a process in the container's network namespace
     tap: str | None = None  # ifname of a tap in the host's namespace
 
 
-class AppConfig(Message, frozen=True):
+class AppConfig(Message, frozen=True, kw_only=True):
     """A workload of an instance."""
 
     address: IPv4Address | None = None  # fixed; default: chosen from outside the DHCP range, always the same
@@ -79,7 +79,7 @@ class AppConfig(Message, frozen=True):
     attach: Attachment | None = None  # default: nothing; `nsvisor run --name` or a DHCP client with the MAC
 
 
-class NetworkInstanceConfig(Message, frozen=True):
+class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     """One network instance as its user wants it. The key is its name."""
 
     type: InstanceType = InstanceType.LOCAL
@@ -92,7 +92,7 @@ class NetworkInstanceConfig(Message, frozen=True):
     apps: dict[str, AppConfig] = {}
 
 
-class SupervisorSettings(Message, frozen=True):
+class SupervisorSettings(Message, frozen=True, kw_only=True):
     """Settings of the whole daemon. The only key is `settings`."""
 
     config_from: tuple[str, ...] = ("confd",)  # agents whose NetworkInstanceConfig counts, the first wins a name
@@ -100,7 +100,7 @@ class SupervisorSettings(Message, frozen=True):
     subnet_pool: IPv4Network = IPv4Network("10.64.0.0/10")  # a /24 for each instance without a subnet
 
 
-class ConfigProblem(Message, frozen=True):
+class ConfigProblem(Message, frozen=True, kw_only=True):
     """One thing that is wrong in a config file. The key is `file:line:field`."""
 
     file: str
@@ -115,7 +115,7 @@ class ConfigProblem(Message, frozen=True):
 # --- between the supervisor and its managers -----------------------------------------------------------------------
 
 
-class NamespaceLink(Message, frozen=True):
+class NamespaceLink(Message, frozen=True, kw_only=True):
     """The instance's end of the veth to the host."""
 
     ifname: str
@@ -123,7 +123,7 @@ class NamespaceLink(Message, frozen=True):
     gateway: IPv4Address  # the host's end
 
 
-class NamespaceApp(Message, frozen=True):
+class NamespaceApp(Message, frozen=True, kw_only=True):
     """An app, resolved."""
 
     name: str
@@ -133,7 +133,7 @@ class NamespaceApp(Message, frozen=True):
     ifname: str = ""  # its port on the bridge; empty: none expected now
 
 
-class NamespaceConfig(Message, frozen=True):
+class NamespaceConfig(Message, frozen=True, kw_only=True):
     """All that a manager needs to know, every choice made. The key is the instance's name."""
 
     type: InstanceType = InstanceType.LOCAL
@@ -150,7 +150,7 @@ class NamespaceConfig(Message, frozen=True):
     apps: tuple[NamespaceApp, ...] = ()
 
 
-class Lease(Message, frozen=True):
+class Lease(Message, frozen=True, kw_only=True):
     """One DHCP lease."""
 
     address: IPv4Address
@@ -159,7 +159,7 @@ class Lease(Message, frozen=True):
     expires: int  # seconds since the epoch; 0: never
 
 
-class ServiceStatus(Message, frozen=True):
+class ServiceStatus(Message, frozen=True, kw_only=True):
     """A service of an instance, supervised by its manager."""
 
     name: str
@@ -168,7 +168,7 @@ class ServiceStatus(Message, frozen=True):
     error: str = ""
 
 
-class NamespaceStatus(Message, frozen=True):
+class NamespaceStatus(Message, frozen=True, kw_only=True):
     """What a manager found and did. The key is the instance's name; the first one says: ready."""
 
     ready: bool  # everything planned is there
@@ -183,7 +183,7 @@ class NamespaceStatus(Message, frozen=True):
 # --- what everybody reads ------------------------------------------------------------------------------------------
 
 
-class Condition(Message, frozen=True):
+class Condition(Message, frozen=True, kw_only=True):
     """One thing worth telling about an instance."""
 
     name: str  # as ConfigValid, NamespaceReady, ManagerRunning, UplinkUsable
@@ -191,14 +191,14 @@ class Condition(Message, frozen=True):
     reason: str = ""
 
 
-class ProcessStatus(Message, frozen=True):
+class ProcessStatus(Message, frozen=True, kw_only=True):
     """A process that belongs to an instance."""
 
     name: str
     pid: int
 
 
-class PortMapStatus(Message, frozen=True):
+class PortMapStatus(Message, frozen=True, kw_only=True):
     """A port map in force."""
 
     app: str
@@ -208,7 +208,7 @@ class PortMapStatus(Message, frozen=True):
     protocol: str
 
 
-class NetworkInstanceStatus(Message, frozen=True):
+class NetworkInstanceStatus(Message, frozen=True, kw_only=True):
     """One network instance as it is. The key is its name."""
 
     name: str
@@ -228,7 +228,7 @@ class NetworkInstanceStatus(Message, frozen=True):
     portmaps: tuple[PortMapStatus, ...] = ()
 
 
-class AppNetworkStatus(Message, frozen=True):
+class AppNetworkStatus(Message, frozen=True, kw_only=True):
     """An app as it is. The key is `instance/app`."""
 
     instance: str
@@ -241,7 +241,7 @@ class AppNetworkStatus(Message, frozen=True):
     reason: str = ""  # why it is not attached
 
 
-class DeviceNetworkStatus(Message, frozen=True):
+class DeviceNetworkStatus(Message, frozen=True, kw_only=True):
     """One uplink as the host knows it. The key is its ifname."""
 
     ifname: str
@@ -259,14 +259,14 @@ class DeviceNetworkStatus(Message, frozen=True):
 # --- of the bus itself ---------------------------------------------------------------------------------------------
 
 
-class BusGrant(Message, frozen=True):
+class BusGrant(Message, frozen=True, kw_only=True):
     """What a uid may do on the bus, beside root, which may all. Published by the supervisor; the key is the uid."""
 
     publish: tuple[str, ...] = ()  # names of tables; `*` stands for one part
     subscribe: tuple[str, ...] = ()
 
 
-class TableStatus(Message, frozen=True):
+class TableStatus(Message, frozen=True, kw_only=True):
     """One table as the hub knows it. Published by the hub itself as `hub/TableStatus`; the key is the table's name."""
 
     keys: int
