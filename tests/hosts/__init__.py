@@ -1,0 +1,10 @@
+"""Throwaway hosts for tests, the demo and benchmarks: the real kernel, and nothing of the machine is touched."""
+
+from tests.hosts.capture import Capture
+from tests.hosts.daemon import Daemon
+from tests.hosts.host import Host, connect
+from tests.hosts.topology import Topology
+from tests.hosts.traffic import Stream
+from tests.hosts.waiting import wait_until
+
+__all__ = ["Capture", "Daemon", "Host", "Stream", "Topology", "connect", "wait_until"]
