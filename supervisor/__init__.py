@@ -1,0 +1,1 @@
+"""The parent of all: what nsvisord does with the host, and with the lives of the managers."""

@@ -1,0 +1,217 @@
+"""How a namespace comes to be and to an end, and how a manager is born into it.
+
+There is one way in, for a new namespace as for one that was found: by the pin alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from supervisor import mounts, rights, syscalls
+from supervisor.orders import NewManager
+from supervisor.rights import Capability
+
+NETNS_DIR: Final = "/run/netns"  # iproute2's, so that `ip netns` sees ours and we see its
+UNSHARE_TIMEOUT: Final = 10.0  # seconds; copy_net_ns() waits while the kernel clears up deleted namespaces
+NOBODY: Final = 65534  # inside: whom services become
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class BirthError(RuntimeError):
+    """A namespace is not what it should be; the text says how."""
+
+
+def make_namespace(name: str, uid_base: int, uid_count: int) -> int:
+    """Make a network namespace owned by a user namespace of its own, and pin it. Returns its inode.
+
+    Raises FileExistsError when there is a pin of that name already. Leaves nothing behind on failure.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _hold_new_namespace(uid_base, reader, writer)
+    os.close(writer)  # so that the child's death ends the wait
+    try:
+        ready, _, _ = select.select([reader], [], [], UNSHARE_TIMEOUT)
+        error = os.read(reader, 4) if ready else b""
+        if len(error) != 4 or error != bytes(4):
+            number = int.from_bytes(error, "little") or errno.ETIMEDOUT
+            raise OSError(number, f"namespace {name}: unshare: {os.strerror(number)}")
+        for kind in ("uid_map", "gid_map"):
+            Path(f"/proc/{pid}/{kind}").write_text(f"0 {uid_base} {uid_count}\n")
+        return _pin(name, f"/proc/{pid}/ns/net")
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def delete_namespace(name: str) -> None:
+    """Remove the pin. The namespace ends, some time later, when no process is left in it; no pin is no error."""
+    path = f"{NETNS_DIR}/{name}"
+    try:
+        syscalls.umount(path, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+    except OSError as exc:
+        if exc.errno not in (errno.EINVAL, errno.ENOENT):  # EINVAL: nothing mounted, a file left after a crash
+            raise
+    Path(path).unlink(missing_ok=True)
+
+
+def namespace_inode(name: str) -> int | None:
+    """Return the inode of the pinned namespace; None: no pin, or one that holds nothing."""
+    try:
+        fd = os.open(f"{NETNS_DIR}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(fd).st_ino if syscalls.is_network_namespace(fd) else None
+    finally:
+        os.close(fd)
+
+
+def make_folders(order: NewManager) -> None:
+    """Make the instance's folders and hand them to its uids, where that isn't done.
+
+    `dnsmasq` lies in a folder that the manager may write, so it is opened without following links.
+    """
+    base = order.uid_base
+    for parent in (order.run_dir, order.state_dir):
+        os.makedirs(f"{parent}/instances", mode=0o755, exist_ok=True)
+        with _folder(f"{parent}/instances") as instances, _owned(order.name, base, instances) as own:
+            if parent == order.state_dir:
+                with _owned("dnsmasq", base + NOBODY, own):
+                    pass
+    os.makedirs(f"{order.run_dir}/bus", mode=0o755, exist_ok=True)
+
+
+def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None:
+    """Turn the caller, a newborn of the host's root, into the namespace's uid 0, for good.
+
+    `root` is the mount namespace with the managers' root. The caller must be single-threaded.
+    """
+    net = open_pin(order.name)
+    user = syscalls.owning_user_namespace(net)
+    make_folders(order)
+    syscalls.setns(net, syscalls.CLONE_NEWNET)
+    mounts.enter_manager(root, order.name, order.run_dir, order.state_dir)
+    try:
+        syscalls.setns(user, syscalls.CLONE_NEWUSER)
+    except OSError as exc:
+        raise BirthError(f"namespace {order.name}: not owned by a user namespace of its own ({exc.strerror})") from exc
+    mapping = Path("/proc/self/uid_map").read_text().split()
+    if mapping[:2] != ["0", str(order.uid_base)] or len(mapping) != 3:
+        raise BirthError(f"namespace {order.name}: its uids are mapped to {mapping[1:2]}, not {order.uid_base}")
+    rights.become(0, 0)
+    rights.forbid_namespaces()
+    rights.limit(rights.MANAGER, last_capability)
+    rights.keep(rights.MANAGER)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else its own /proc/self, and its children's, are closed to it
+
+
+def open_pin(name: str) -> int:
+    """Return a descriptor of the pinned namespace. Raises FileNotFoundError or BirthError."""
+    fd = os.open(f"{NETNS_DIR}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not syscalls.is_network_namespace(fd):
+        os.close(fd)
+        raise BirthError(f"namespace {name}: {NETNS_DIR}/{name} holds no namespace")
+    return fd
+
+
+def _hold_new_namespace(uid_base: int, reader: int, writer: int) -> None:
+    """In the throwaway child: make the namespaces, tell, and wait to be killed. Never returns."""
+    number = 0
+    try:
+        os.close(reader)
+        _unshare_as(uid_base)
+    except OSError as exc:
+        number = exc.errno or errno.EPERM
+    except BaseException:  # nothing of the spawner's stack may run in this child
+        number = errno.EPERM
+    try:
+        os.write(writer, number.to_bytes(4, "little"))
+        while True:
+            signal.pause()
+    finally:
+        os._exit(1)
+
+
+def _unshare_as(uid_base: int) -> None:
+    """Unshare as the instance's own uid: the kernel charges inotify and other limits to who makes a user namespace.
+
+    Where an unprivileged user may not (AppArmor on Ubuntu 24.04), as root: the limits are then shared by all.
+    """
+    kept = frozenset({Capability.SYS_ADMIN, Capability.SETUID, Capability.SETGID})
+    syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(uid_base, uid_base, uid_base)
+    os.setresuid(uid_base, uid_base, uid_base)
+    rights.keep(kept)
+    flags = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET
+    try:
+        syscalls.unshare(flags)
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.EACCES):
+            raise
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+        syscalls.unshare(flags)
+
+
+def _pin(name: str, source: str) -> int:
+    """Bind a namespace to its name the way ip-netns(8) does. Returns its inode."""
+    path = f"{NETNS_DIR}/{name}"
+    os.makedirs(NETNS_DIR, mode=0o755, exist_ok=True)
+    with _folder(NETNS_DIR) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # iproute2 holds the same lock while it makes the mount shared
+        _share()
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0))
+    try:
+        syscalls.mount(source, path, flags=syscalls.MS_BIND)
+        return os.stat(path).st_ino
+    except OSError:
+        delete_namespace(name)
+        raise
+
+
+def _share() -> None:
+    """Make the folder of pins a mount that other mount namespaces get the news of."""
+    try:
+        syscalls.mount("", NETNS_DIR, flags=syscalls.MS_SHARED | syscalls.MS_REC)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:  # EINVAL: no mount point yet
+            raise
+        syscalls.mount(NETNS_DIR, NETNS_DIR, flags=syscalls.MS_BIND | syscalls.MS_REC)
+        syscalls.mount("", NETNS_DIR, flags=syscalls.MS_SHARED | syscalls.MS_REC)
+
+
+@contextmanager
+def _folder(path: str) -> Iterator[int]:
+    fd = os.open(path, FOLDER)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _owned(name: str, uid: int, parent: int) -> Iterator[int]:
+    """Open a folder below `parent`, made and given to `uid` first if need be."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        pass
+    fd = os.open(name, FOLDER, dir_fd=parent)
+    try:
+        if os.fstat(fd).st_uid != uid:
+            os.fchown(fd, uid, uid)
+        yield fd
+    finally:
+        os.close(fd)

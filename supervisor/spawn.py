@@ -1,0 +1,173 @@
+"""The supervisor's door to the spawner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from pubsub import codec
+from supervisor import syscalls
+from supervisor.orders import (
+    MANAGER_ENTRY,
+    ORDER_LIMIT,
+    Answer,
+    Exec,
+    NewManager,
+    NewNamespace,
+    Order,
+    Request,
+    RunApp,
+)
+
+SO_SNDBUFFORCE: Final = 32
+INHERITED: Final = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDEVMODE")  # of the environment; managers see it
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class SpawnerGone(RuntimeError):
+    """The spawner died: start another. What it bore lives on, what it was asked for may or may not have come to be."""
+
+
+class SpawnError(RuntimeError):
+    """A birth failed, and nothing is left of it; the text says why."""
+
+
+class Spawner:
+    """A running spawner. All methods may be used at the same time; births overlap."""
+
+    def __init__(self, process: subprocess.Popen[bytes], orders: socket.socket) -> None:
+        self.pid = process.pid
+        self.pidfd = os.pidfd_open(process.pid)
+        self._process = process
+        self._orders = orders
+        self._loop = asyncio.get_running_loop()
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._numbers = 0
+        self._gone = False
+        self._sending = asyncio.Lock()
+        self._loop.add_reader(orders, self._receive)
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Start a spawner; it answers as soon as it has imported everything. Makes the caller a child subreaper."""
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 2 * ORDER_LIMIT)
+        command = [sys.executable, "-P", "-m", "supervisor.spawner", "--fd", str(theirs.fileno())]
+        with theirs:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=_environment())
+        return cls(process, ours)
+
+    async def make_namespace(self, name: str, uid_base: int, uid_count: int) -> int:
+        """Make a network namespace with a user namespace of its own, pinned by name. Returns its inode.
+
+        Raises FileExistsError when something has that name already.
+        """
+        return (await self._ask(NewNamespace(name=name, uid_base=uid_base, uid_count=uid_count))).inode
+
+    async def spawn_manager(
+        self, name: str, uid_base: int, run_dir: Path, state_dir: Path, log_fd: int, *, entry: str = MANAGER_ENTRY
+    ) -> int:
+        """Bear a manager in its pinned namespace, new or found. Returns its pid; it is the caller's child."""
+        folders = {"run_dir": str(run_dir.resolve()), "state_dir": str(state_dir.resolve())}
+        order = NewManager(name=name, uid_base=uid_base, entry=entry, **folders)
+        return (await self._ask(order, [log_fd])).pid
+
+    async def run_app(self, order: RunApp, fds: Sequence[int]) -> int:
+        """Bear the guardian of a command in fresh namespaces. Returns its pid; it waits there for its `eth0`.
+
+        `fds` are stdin, stdout, stderr and the session.
+        """
+        return (await self._ask(order, fds)).pid
+
+    async def exec(self, order: Exec, fds: Sequence[int]) -> int:
+        """Bear the guardian of a command inside an instance's namespace. Returns its pid. `fds` as of `run_app`."""
+        return (await self._ask(order, fds)).pid
+
+    async def close(self) -> None:
+        """End the spawner, and wait until it is gone. What it bore lives on."""
+        self._lose()
+        self._orders.close()
+        readable = self._loop.create_future()
+        self._loop.add_reader(self.pidfd, lambda: readable.done() or readable.set_result(None))
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(self.pidfd)
+        self._process.wait()
+        os.close(self.pidfd)
+
+    async def _ask(self, order: Order, fds: Sequence[int] = ()) -> Answer:
+        self._numbers += 1
+        number = self._numbers
+        data = codec.encode(Request(number, order))  # type: ignore[arg-type]  # one of the four
+        if len(data) > ORDER_LIMIT:
+            raise SpawnError(f"arguments and environment are {len(data)} bytes, more than {ORDER_LIMIT}")
+        future = self._answers[number] = self._loop.create_future()
+        try:
+            await self._send(data, fds)
+            answer = await future
+        finally:
+            self._answers.pop(number, None)
+        if answer.error:
+            raise OSError(answer.errno, answer.error) if answer.errno else SpawnError(answer.error)
+        return answer
+
+    async def _send(self, data: bytes, fds: Sequence[int]) -> None:
+        async with self._sending:
+            while not self._gone:
+                try:
+                    socket.send_fds(self._orders, [data], list(fds))
+                    return
+                except BlockingIOError:
+                    await self._writable()
+                except OSError:
+                    self._lose()
+        raise SpawnerGone("the spawner is gone")
+
+    async def _writable(self) -> None:
+        event = asyncio.Event()
+        self._loop.add_writer(self._orders, event.set)
+        try:
+            await event.wait()
+        finally:
+            self._loop.remove_writer(self._orders)
+
+    def _receive(self) -> None:
+        try:
+            data = self._orders.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose()
+            return
+        answer = codec.decode(Answer, data)
+        future = self._answers.get(answer.number)
+        if future and not future.done():  # else whoever asked was cancelled
+            future.set_result(answer)
+
+    def _lose(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._loop.remove_reader(self._orders)
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(SpawnerGone("the spawner is gone"))
+
+
+def _environment() -> dict[str, str]:
+    """Return what the spawner, and so every manager, has as environment: nothing secret, and this very code."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    kept.setdefault("PATH", DEFAULT_PATH)
+    code = str(Path(__file__).resolve().parent.parent)
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (code, kept.get("PYTHONPATH"))))
+    return kept

@@ -1,0 +1,272 @@
+"""The spawner: one process that imports everything once, and from then on only forks.
+
+What it forks shares its pages; that makes a process for every namespace affordable. It holds no zmq context, no
+netlink socket and no thread. Orders come by a socketpair from the supervisor; when the other end closes, it ends.
+What it bore lives on: the double fork makes the supervisor, a child subreaper, the real parent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import importlib
+import importlib.util
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+import msgspec
+
+from pubsub import codec
+from supervisor import birth, guardian, mounts, rights, syscalls
+from supervisor.orders import MANAGER_ENTRY, ORDER_LIMIT, Answer, Exec, NewManager, NewNamespace, Request, RunApp
+
+MAX_FDS: Final = 4  # descriptors that come with an order
+WARMER: Final = "nsmanager.warm:warm"  # called once before the first fork
+STATUS_FAILED: Final = 1
+IGNORED: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal's: they are for the supervisor
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of what a newborn, or the child between, tells the spawner."""
+
+    pid: int = 0
+    errno: int = 0
+    error: str = ""
+    done: bool = False  # the newborn is where it belongs
+
+
+@dataclasses.dataclass
+class Birth:
+    """One birth under way."""
+
+    number: int  # of the order
+    between: int  # pid of the child between
+    reports: bytes = b""  # read so far
+
+
+class Spawner:
+    """The state of the process: its socket, the births under way, and what was prepared for them."""
+
+    def __init__(self, orders: socket.socket, title: tuple[int, int]) -> None:
+        self.orders = orders
+        self.title = title
+        self.last_capability = rights.last_capability()
+        self.births: dict[int, Birth] = {}  # by the pipe on which it reports
+        self.roots: dict[tuple[str, str], int] = {}  # (run_dir, state_dir) -> mount namespace
+        self.poll = select.poll()
+        self.poll.register(orders, select.POLLIN)
+
+    def serve(self) -> None:
+        """Take orders until the supervisor's end closes."""
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd != self.orders.fileno():
+                    self._follow(fd)
+                elif not self._take():
+                    return
+
+    def _take(self) -> bool:
+        """Take one order. Returns False at the end."""
+        data, fds, flags, _ = socket.recv_fds(self.orders, ORDER_LIMIT, MAX_FDS)
+        if not data and not fds:
+            return False
+        try:
+            if flags & socket.MSG_TRUNC:
+                raise ValueError(f"an order of more than {ORDER_LIMIT} bytes")
+            self._obey(codec.decode(Request, data), fds)
+        except ValueError as exc:  # without a number nobody can be answered
+            print(f"spawner: bad order: {exc}", file=sys.stderr, flush=True)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _obey(self, request: Request, fds: list[int]) -> None:
+        try:
+            match request.order:
+                case NewNamespace(name=name, uid_base=base, uid_count=count):
+                    self._answer(Answer(number=request.number, inode=birth.make_namespace(name, base, count)))
+                case NewManager() as order:
+                    root = self._root(order.run_dir, order.state_dir)
+                    self._bear(request.number, 0, lambda done: self._manager(order, root, fds, done))
+                case RunApp() as order:
+                    self._bear(request.number, guardian.APP_NAMESPACES, lambda done: guardian.run(order, fds, done))
+                case Exec() as order:
+                    self._bear(request.number, 0, lambda done: guardian.run(order, fds, done))
+        except Exception as exc:  # whatever it is, it is that order's trouble
+            self._answer(_failure(request.number, exc))
+
+    def _bear(self, number: int, namespaces: int, live: Callable[[Callable[[], None]], None]) -> None:
+        """Fork twice. The grandchild calls `live`, and that calls its argument once it is where it belongs."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        between = os.fork()
+        if between == 0:
+            os.close(reader)
+            _between(writer, namespaces, live)
+        os.close(writer)
+        self.births[reader] = Birth(number, between)
+        self.poll.register(reader, select.POLLIN)
+
+    def _follow(self, reader: int) -> None:
+        """Read what a birth reports. At its end the child between is ending, and the newborn holds the pipe no more."""
+        text = os.read(reader, 65536)
+        self.births[reader].reports += text
+        if text:
+            return
+        self.poll.unregister(reader)
+        os.close(reader)
+        self._finish(self.births.pop(reader))
+
+    def _finish(self, done: Birth) -> None:
+        os.waitpid(done.between, 0)  # from here on the newborn's parent is the supervisor
+        number = done.number
+        reports = [msgspec.json.decode(line, type=Report) for line in done.reports.splitlines()]
+        failed = next((report for report in reports if report.error), None)
+        if failed:
+            self._answer(Answer(number=number, errno=failed.errno, error=failed.error))
+        elif any(report.done for report in reports):
+            self._answer(Answer(number=number, pid=next(report.pid for report in reports if report.pid)))
+        else:
+            self._answer(Answer(number=number, error="it died while it was born"))
+
+    def _manager(self, order: NewManager, root: int, fds: list[int], done: Callable[[], None]) -> None:
+        module, _, function = order.entry.partition(":")
+        main = getattr(importlib.import_module(module), function)
+        os.setsid()
+        _take_stdio(fds[0])
+        birth.enter_as_manager(order, root, self.last_capability)
+        syscalls.set_name(f"nsm-{order.name}")
+        syscalls.set_title(self.title, f"nsmanager {order.name}")
+        done()
+        self.orders.detach()
+        syscalls.close_from(3)
+        main(order.name, order.run_dir, order.state_dir)
+
+    def _root(self, run_dir: str, state_dir: str) -> int:
+        """Return the mount namespace that managers with these folders start from."""
+        key = (run_dir, state_dir)
+        if key not in self.roots:
+            self.roots[key] = _namespace_of_child(lambda: mounts.build_root(run_dir, state_dir))
+        return self.roots[key]
+
+    def _answer(self, answer: Answer) -> None:
+        with contextlib.suppress(OSError):  # the supervisor is gone: the next read tells
+            self.orders.send(codec.encode(answer))
+
+
+def _between(writer: int, namespaces: int, live: Callable[[Callable[[], None]], None]) -> NoReturn:
+    """The child between: make namespaces that only a child can be in, fork the newborn, tell its pid, end."""
+
+    def tell(report: Report) -> None:
+        os.write(writer, msgspec.json.encode(report) + b"\n")
+
+    def done() -> None:
+        tell(Report(done=True))
+        os.close(writer)
+
+    status = STATUS_FAILED
+    try:
+        if namespaces:
+            syscalls.unshare(namespaces)
+        pid = os.fork()
+        if pid:
+            tell(Report(pid=pid))
+            os._exit(0)
+        gc.enable()
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_DFL)
+        live(done)
+        status = 0
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else STATUS_FAILED if exc.code else 0
+    except BaseException as exc:
+        try:
+            tell(Report(errno=getattr(exc, "errno", 0) or 0, error=_words(exc)))
+        except OSError:  # born already: then it is its own log's
+            traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _namespace_of_child(prepare: Callable[[], None]) -> int:
+    """Let a throwaway child make itself a mount namespace. Returns a descriptor of that."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            prepare()
+            os.write(writer, b"\0")
+            signal.pause()
+        except BaseException as exc:
+            os.write(writer, _words(exc).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    try:
+        error = os.read(reader, 4096)
+        if error != b"\0":
+            raise birth.BirthError(f"the managers' root: {error.decode()}")
+        return os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _take_stdio(log: int) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def _failure(number: int, exc: Exception) -> Answer:
+    return Answer(number=number, errno=getattr(exc, "errno", 0) or 0, error=_words(exc))
+
+
+def _words(exc: BaseException) -> str:
+    """Say what went wrong, without the number that OSError puts before its text."""
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    name = getattr(exc, "filename", None)
+    return f"{text}: {name}" if name else text or type(exc).__name__
+
+
+def warm() -> None:
+    """Import and use once all that a manager will need, then keep the collector off the shared pages."""
+    for entry, call in ((MANAGER_ENTRY, False), (WARMER, True)):
+        module, _, function = entry.partition(":")
+        if importlib.util.find_spec(module):
+            found = getattr(importlib.import_module(module), function)
+            if call:
+                found()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+
+
+def main() -> None:
+    """Run the spawner on an inherited socket."""
+    parser = argparse.ArgumentParser(prog="python -m supervisor.spawner")
+    parser.add_argument("--fd", type=int, required=True, help="socket on which orders come")
+    orders = socket.socket(fileno=parser.parse_args().fd)
+    orders.set_inheritable(False)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    title = syscalls.arguments_area()
+    warm()
+    spawner = Spawner(orders, title)
+    spawner.serve()
+
+
+if __name__ == "__main__":
+    main()
