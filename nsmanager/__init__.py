@@ -1,0 +1,1 @@
+"""What one process does inside one network namespace."""

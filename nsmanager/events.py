@@ -1,0 +1,80 @@
+"""Hear that something in a network namespace changed: which thing is not asked, for the kernel is read again anyway."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+from nsmanager.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETLINK_ROUTE, SOL_NETLINK
+
+ROUTE_GROUPS = (
+    1,  # RTNLGRP_LINK
+    5,  # RTNLGRP_IPV4_IFADDR
+    7,  # RTNLGRP_IPV4_ROUTE
+    8,  # RTNLGRP_IPV4_RULE
+    9,  # RTNLGRP_IPV6_IFADDR
+    11,  # RTNLGRP_IPV6_ROUTE
+    19,  # RTNLGRP_IPV6_RULE
+    24,  # RTNLGRP_IPV4_NETCONF: forwarding, rp_filter
+    25,  # RTNLGRP_IPV6_NETCONF
+)
+NETFILTER_GROUPS = (7,)  # NFNLGRP_NFTABLES: every transaction
+RECEIVE_SIZE = 65536  # bytes
+QUIET = 0.003  # seconds without an event that end a burst
+LONGEST = 0.05  # seconds after which a burst is answered though it goes on
+
+
+class KernelEvents:
+    """Two event sockets of the network namespace of the thread that made it, watched by the running loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.happened = asyncio.Event()
+        self.sockets = [_listen(NETLINK_ROUTE, ROUTE_GROUPS), _listen(NETLINK_NETFILTER, NETFILTER_GROUPS)]
+        for one in self.sockets:
+            self.loop.add_reader(one.fileno(), self._drain, one)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for one in self.sockets:
+            self.loop.remove_reader(one.fileno())
+            one.close()
+
+    async def changed(self) -> None:
+        """Return after the next event, when its burst is over."""
+        await self.happened.wait()
+        latest = self.loop.time() + LONGEST
+        while self.loop.time() < latest:
+            self.happened.clear()
+            try:
+                async with asyncio.timeout(QUIET):
+                    await self.happened.wait()
+            except TimeoutError:
+                break
+        self.happened.clear()
+
+    def forget(self) -> None:
+        """Drop what has happened so far: called right before the kernel is read."""
+        for one in self.sockets:
+            self._drain(one)
+        self.happened.clear()
+
+    def _drain(self, one: socket.socket) -> None:
+        while True:
+            try:
+                one.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:  # ENOBUFS: events were lost, so something changed
+                    raise
+            self.happened.set()
+
+
+def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
+    one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    one.bind((0, 0))
+    for group in groups:
+        one.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+    return one

@@ -1,0 +1,75 @@
+"""What an item is: one kernel object or service that a plan wants to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+if TYPE_CHECKING:
+    from nsmanager.namespace import Namespace
+
+Key = tuple[str, ...]
+
+
+class NotYet(Exception):
+    """Something outside is missing: the text says what. It is tried again when the kernel changes, or in `retry_in` seconds."""
+
+    def __init__(self, text: str, retry_in: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_in = retry_in
+
+
+class Refused(Exception):
+    """The item can't be made, and somebody has to do something: the text says what."""
+
+
+class Observed(Protocol):
+    """One object as it was found."""
+
+    stage: ClassVar[int] = 50  # deletion goes from the highest stage to the lowest
+
+    @property
+    def key(self) -> Key:
+        """Name the place where it stands: two objects of one key can't both be there."""
+        ...
+
+    def undo(self) -> str:
+        """Return the shell command that removes it."""
+        ...
+
+    async def delete(self, ns: Namespace) -> None:
+        """Remove it. Raises OSError."""
+        ...
+
+
+class Item(Observed, Protocol):
+    """One object as it is planned; as observed it is mostly of the same class.
+
+    Items are frozen dataclasses: equal when they say the same. Only create, replace, delete and observe have effects,
+    by `ns`.
+    """
+
+    def __str__(self) -> str:
+        """Return the shell command that makes it."""
+        ...
+
+    def redo(self, old: Observed) -> str:
+        """Return the shell command that makes it from what stands at its key."""
+        return str(self)
+
+    def matches(self, observed: Observed) -> bool:
+        """Tell whether what stands at its key is as it should be."""
+        return self == observed
+
+    async def create(self, ns: Namespace) -> None:
+        """Make it. Raises NotYet, Refused, NftError or OSError; then nothing is left behind."""
+        ...
+
+    async def replace(self, ns: Namespace, old: Observed) -> None:
+        """Make it from what stands at its key. Raises as `create`."""
+        await self.create(ns)
+
+    @classmethod
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return what the kernel has: all that carries our mark, and whatever stands at a planned key."""
+        ...

@@ -1,0 +1,148 @@
+"""Links: a bridge that we make, or a link that others make and we set. See ip-link(8)."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from nsmanager.item import Item, Key, NotYet, Observed, Refused
+from nsmanager.marks import LINK_GROUP
+from nsmanager.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    attribute,
+    attributes,
+    nested,
+    number,
+    string,
+    text,
+    u32,
+)
+
+if TYPE_CHECKING:
+    from nsmanager.namespace import Namespace
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_MASTER = 10
+IFLA_LINKINFO = 18
+IFLA_GROUP = 27
+IFLA_INFO_KIND = 1
+IFF_UP = 1
+IFF_LOOPBACK = 8
+IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, changed flags
+MADE_HERE = ("bridge",)  # kinds that a plan creates; links of the others are made, and deleted, by somebody else
+
+
+@dataclasses.dataclass(frozen=True)
+class Link(Item):
+    """A link. Empty fields mean: as it is."""
+
+    stage: ClassVar[int] = 10
+
+    ifname: str
+    kind: str = ""  # `bridge` is made when it is absent; `loopback` and empty: must exist
+    mtu: int = 0  # bytes
+    up: bool = True
+    master: str = ""  # ifname of the bridge that it is a port of
+    mac: str = ""
+    ours: bool = True  # observed: it carries our group
+
+    @property
+    def key(self) -> Key:
+        return ("link", self.ifname)
+
+    def __str__(self) -> str:
+        if self.kind in MADE_HERE:
+            return f"ip link add {self.ifname}{self._settings()} group {LINK_GROUP}{' up' * self.up} type {self.kind}"
+        return f"ip link set {self.ifname}{self._settings()}{' up' * self.up}"
+
+    def undo(self) -> str:
+        if self.kind in MADE_HERE:
+            return f"ip link del {self.ifname}"
+        return f"ip link set {self.ifname} nomaster down"
+
+    def redo(self, old: Observed) -> str:
+        return f"ip link set {self.ifname}{self._settings()}{' up' * self.up}"
+
+    def _settings(self) -> str:
+        mac = f" address {self.mac}" if self.mac else ""
+        mtu = f" mtu {self.mtu}" if self.mtu else ""
+        master = f" master {self.master}" if self.master else ""
+        return mac + mtu + master
+
+    def matches(self, observed: Observed) -> bool:
+        return (
+            isinstance(observed, Link)
+            and (self.kind not in MADE_HERE or (observed.kind == self.kind and observed.ours))
+            and (not self.up or observed.up)
+            and all(
+                not wanted or wanted == found
+                for wanted, found in (
+                    (self.mtu, observed.mtu),
+                    (self.master, observed.master),
+                    (self.mac, observed.mac),
+                )
+            )
+        )
+
+    async def create(self, ns: Namespace) -> None:
+        """Make the link, or raise NotYet when it is somebody else's to make."""
+        if self.kind not in MADE_HERE:
+            raise NotYet(f"link {self.ifname} is not there yet")
+        body = IFINFOMSG.pack(0, 0, 0, IFF_UP * self.up, IFF_UP) + text(IFLA_IFNAME, self.ifname)
+        body += u32(IFLA_GROUP, LINK_GROUP) + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, self.kind)) + self._fields(ns)
+        ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+    async def replace(self, ns: Namespace, old: Observed) -> None:
+        """Set what differs. Raises Refused when a stranger has the name of a link that we would make."""
+        if self.kind in MADE_HERE and isinstance(old, Link) and not (old.ours and old.kind == self.kind):
+            raise Refused(f"link {self.ifname} exists and is not ours; remove or rename it")
+        body = IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), IFF_UP * self.up, IFF_UP * self.up)
+        ns.rtnl.request(RTM_NEWLINK, 0, body + self._fields(ns, old))
+
+    async def delete(self, ns: Namespace) -> None:
+        ns.rtnl.request(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), 0, 0))
+
+    def _fields(self, ns: Namespace, old: Observed | None = None) -> bytes:
+        """Encode what is asked for and isn't so yet."""
+        body = b""
+        before = old if isinstance(old, Link) else Link(self.ifname)
+        if self.mac and self.mac != before.mac:
+            body += attribute(IFLA_ADDRESS, bytes.fromhex(self.mac.replace(":", "")))
+        if self.mtu and self.mtu != before.mtu:
+            body += u32(IFLA_MTU, self.mtu)
+        if self.master and self.master != before.master:
+            index = ns.ifindex(self.master)
+            if not index:
+                raise NotYet(f"link {self.master} is not there yet")
+            body += u32(IFLA_MASTER, index)
+        return body
+
+    @classmethod
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return the planned links that exist, and all of ours of the kinds that are made here."""
+        wanted = {item.ifname for item in planned}
+        links = [_decode(message, fields, ns.ifnames) for message, fields in ns.links]
+        return [link for link in links if link.ifname in wanted or (link.ours and link.kind in MADE_HERE)]
+
+
+def _decode(message: bytes, found: dict[int, bytes], names: dict[int, str]) -> Link:
+    """Return the link that a message tells of."""
+    _, _, index, flags, _ = IFINFOMSG.unpack_from(message)
+    info = attributes(found.get(IFLA_LINKINFO, b""), 0)
+    master = number(found.get(IFLA_MASTER))
+    return Link(
+        names[index],
+        kind="loopback" if flags & IFF_LOOPBACK else string(info.get(IFLA_INFO_KIND)),
+        mtu=number(found.get(IFLA_MTU)),
+        up=bool(flags & IFF_UP),
+        master=names.get(master, "") if master else "",
+        mac=found.get(IFLA_ADDRESS, b"").hex(":"),
+        ours=number(found.get(IFLA_GROUP)) == LINK_GROUP,
+    )

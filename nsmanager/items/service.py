@@ -1,0 +1,187 @@
+"""A service: a process that puts itself into the background, with its files. Supervised by the manager.
+
+Beside its files lies `NAME.running`: which process it is, and the digests of what it was started with and last told to
+read. So a manager that comes back adopts what runs, and starts or reloads only what differs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from nsmanager.item import Item, Key, NotYet, Observed, Refused
+
+if TYPE_CHECKING:
+    from nsmanager.namespace import Namespace
+
+RUNNING_SUFFIX = ".running"
+DIGEST_LENGTH = 32  # hexadecimal digits
+
+
+@dataclasses.dataclass(frozen=True)
+class Service(Item):
+    """A service as it should run."""
+
+    stage: ClassVar[int] = 70
+
+    name: str
+    argv: tuple[str, ...]  # must return 0 when the service works, and leave it running in the background
+    pid_file: str
+    files: tuple[tuple[str, str], ...] = ()  # path and text; a change needs a restart
+    reloadable: tuple[tuple[str, str], ...] = ()  # path and text; a change needs a SIGHUP
+    ifname: str = ""  # link that it serves; when that is made anew, the service is started anew
+
+    @property
+    def key(self) -> Key:
+        return ("service", self.name)
+
+    def __str__(self) -> str:
+        return " ".join(self.argv)
+
+    def undo(self) -> str:
+        return f"kill $(cat {self.pid_file})"
+
+    def redo(self, old: Observed) -> str:
+        if isinstance(old, Running) and self._needs_start(old):
+            return f"{old.undo()}; {self}"
+        return f"kill -HUP $(cat {self.pid_file})"
+
+    def matches(self, observed: Observed) -> bool:
+        return isinstance(observed, Running) and not self._needs_start(observed) and not self._needs_reload(observed)
+
+    def _needs_start(self, old: Running) -> bool:
+        written = {path for path, _ in self.files} <= old.files_as_planned
+        return old.started != self.start_digest or not written or not old.same_link
+
+    def _needs_reload(self, old: Running) -> bool:
+        written = {path for path, _ in self.reloadable} <= old.files_as_planned
+        return old.loaded != self.load_digest or not written
+
+    @property
+    def start_digest(self) -> str:
+        """Digest of all that the service reads once."""
+        return _digest(self.argv, self.pid_file, self.files)
+
+    @property
+    def load_digest(self) -> str:
+        """Digest of all that the service reads again on SIGHUP."""
+        return _digest(self.reloadable)
+
+    async def create(self, ns: Namespace) -> None:
+        """Start it and wait until it works. Raises NotYet while it has died too often, Refused when it says no."""
+        delay = ns.children.wait_to_start(self.name)
+        if delay > 0:
+            raise NotYet(f"{self.name} died; its next start is due after a pause", delay)
+        await self._start(ns)
+
+    async def replace(self, ns: Namespace, old: Observed) -> None:
+        """Tell it to read its files again, or start it anew where that isn't enough."""
+        if isinstance(old, Running) and self._needs_start(old):
+            await ns.children.stop(self.name)
+            await self._start(ns)
+            return
+        self._write(ns, self.reloadable)
+        ns.children.signal(self.name, signal.SIGHUP)
+        self._remember(ns)
+
+    async def delete(self, ns: Namespace) -> None:
+        await ns.children.stop(self.name)
+
+    async def _start(self, ns: Namespace) -> None:
+        if self.ifname and not ns.ifindex(self.ifname):
+            raise NotYet(f"link {self.ifname} is not there yet")
+        self._write(ns, self.files + self.reloadable)
+        ns.children.count_start(self.name)
+        try:
+            status = await ns.children.launch(self.argv)
+        except TimeoutError as exc:
+            raise Refused("doesn't say that it works; see the instance's log") from exc
+        if status:
+            raise Refused(f"ended with status {status}; see the instance's log")
+        pid = ns.read_file(Path(self.pid_file)) or ""
+        if not pid.strip().isdecimal() or not ns.children.adopt(self.name, int(pid)):
+            raise Refused(f"died at once; its pid file says {pid.strip()!r}")
+        self._remember(ns)
+
+    def _write(self, ns: Namespace, files: tuple[tuple[str, str], ...]) -> None:
+        for path, text in files:
+            if ns.read_file(Path(path)) != text:
+                ns.write_file(Path(path), text)
+
+    def _remember(self, ns: Namespace) -> None:
+        child = ns.children.children[self.name]
+        words = (child.pid, child.identity, ns.ifindex(self.ifname), self.start_digest, self.load_digest)
+        ns.write_file(_running_file(self), " ".join(str(word) for word in words) + "\n")
+
+    @classmethod
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return the services that run, planned or not."""
+        if ns.directory is None:
+            return ()
+        services = {item.name: item for item in planned}
+        names = {path.stem for path in ns.directory.glob("*" + RUNNING_SUFFIX)} | services.keys()
+        found = (_observe_one(ns, name, services.get(name)) for name in sorted(names))
+        return [running for running in found if running is not None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Running(Observed):
+    """A service as it runs."""
+
+    stage: ClassVar[int] = Service.stage
+
+    name: str
+    pid: int
+    started: str  # digests, as told by its file
+    loaded: str
+    same_link: bool  # its link is the one that it was started on
+    files_as_planned: frozenset[str]  # paths of the planned files that have the planned text
+
+    @property
+    def key(self) -> Key:
+        return ("service", self.name)
+
+    def undo(self) -> str:
+        return f"kill {self.pid}"
+
+    async def delete(self, ns: Namespace) -> None:
+        await ns.children.stop(self.name)
+
+
+def _observe_one(ns: Namespace, name: str, service: Service | None) -> Running | None:
+    """Return a service that is alive and is the one that was started, watching it from now on."""
+    assert ns.directory is not None
+    words = (ns.read_file(ns.directory / (name + RUNNING_SUFFIX)) or "").split()
+    if len(words) != 5 or not all(word.isdecimal() for word in words[:3]):
+        words = _unrecorded(ns, service)
+    if not words:
+        return None
+    pid, identity, index = (int(word) for word in words[:3])
+    found = ns.children.adopt(name, pid)
+    if not found:
+        return None
+    if identity and found != identity:  # the pid was used again
+        ns.children.forget(name)
+        return None
+    files = service.files + service.reloadable if service is not None else ()
+    as_planned = frozenset(path for path, text in files if ns.read_file(Path(path)) == text)
+    same_link = service is None or not service.ifname or ns.ifindex(service.ifname) == index
+    return Running(name, pid, words[3], words[4], same_link, as_planned)
+
+
+def _unrecorded(ns: Namespace, service: Service | None) -> list[str]:
+    """Return what is known of a service whose starter died before it could write the record: it is started anew."""
+    pid = (ns.read_file(Path(service.pid_file)) or "").strip() if service is not None else ""
+    return [pid, "0", "0", "-", "-"] if pid.isdecimal() else []
+
+
+def _running_file(service: Service) -> Path:
+    return Path(service.pid_file).with_name(service.name + RUNNING_SUFFIX)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGEST_LENGTH]
