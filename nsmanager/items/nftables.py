@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from nsmanager.item import Item, Key, Observed
 from nsmanager.libnftables import NftError
+from nsmanager.marks import NFT_TABLE
 
 if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
@@ -68,9 +69,9 @@ class NftTable(Item):
 
     @classmethod
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
-        """Return the planned tables that exist, with the digest of their text where nobody has changed them since."""
+        """Return the tables of ours that exist, with the digest of their text where nobody has changed them since."""
         found = []
-        for item in planned:
+        for item in planned or (cls("inet", NFT_TABLE, ""),):
             generation = ns.nft_generation()
             known = ns.nft_known.get(item.key)
             if known is None or known[0] != generation:

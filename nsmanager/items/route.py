@@ -116,15 +116,15 @@ class Route(Item):
     @classmethod
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
         """Return our routes, and strangers at planned keys; tables are read whole only when one of ours is missing."""
-        found = {item.key: item for item in _dump(ns, RTPROT_NSVISOR, 0)}
+        found = {item.key: item for item in dump_routes(ns, RTPROT_NSVISOR, 0)}
         missing = [item for item in planned if item.key not in found]
         wanted = {item.key for item in missing}
         for table in sorted({item.table for item in missing}):
-            found.update({item.key: item for item in _dump(ns, 0, table) if item.key in wanted})
+            found.update({item.key: item for item in dump_routes(ns, 0, table) if item.key in wanted})
         return found.values()
 
 
-def _dump(ns: Namespace, protocol: int, table: int) -> Iterable[Route]:
+def dump_routes(ns: Namespace, protocol: int, table: int) -> Iterable[Route]:
     """Yield the IPv4 routes of one protocol and one table; 0: of all."""
     header = RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, protocol, 0, 0, 0)
     try:
