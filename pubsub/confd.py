@@ -1,0 +1,132 @@
+"""Publishes what the config files say: the agent `confd`, a coroutine within nsvisord.
+
+It starts from what its own tables held, so that a broken instance keeps its last good config, also over a reboot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from pathlib import Path
+
+import pubsub
+from pubsub.config.directory import Signature, read_directory, signature
+from pubsub.config.merge import Configuration, Defined, read_files
+from pubsub.topics import ConfigProblem, Message, NetworkInstanceConfig, SupervisorSettings
+
+AGENT = "confd"
+SETTINGS_KEY = "settings"
+POLL_INTERVAL = 1.0  # seconds; a look at the names, sizes and times of some files costs less than a millisecond
+SETTLE_TIME = 0.1  # seconds without a change before files are read: an editor may write one in several steps
+
+log = logging.getLogger("confd")
+
+
+class ConfigSource(Message, frozen=True, kw_only=True):
+    """Where an instance came from. The key is its name; confd's own memory for when that file can't be read."""
+
+    file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class InForce:
+    """What confd published last."""
+
+    instances: dict[str, Defined]
+    settings: SupervisorSettings
+    problems: dict[str, ConfigProblem]
+
+
+async def follow(config_dir: Path, run_dir: Path, reload: asyncio.Event) -> None:
+    """Keep the tables equal to the files; `reload` asks for a look at once. Runs until cancelled."""
+    async with pubsub.connect(run_dir, agent=AGENT) as bus:
+        old = await _last_published(bus)
+        reload.clear()
+        seen = signature(config_dir)
+        now = read(config_dir, old)
+        settings = await bus.publish(SupervisorSettings, initial={SETTINGS_KEY: now.settings}, persistent=True)
+        sources = await bus.publish(ConfigSource, initial=_sources(now), persistent=True)
+        instances = await bus.publish(NetworkInstanceConfig, initial=_configs(now), persistent=True)
+        problems = await bus.publish(ConfigProblem, initial=now.problems, persistent=True)
+        _log_changes(old, now)
+        while True:
+            seen = await _changed(config_dir, seen, reload)
+            old, now = now, read(config_dir, now)
+            settings[SETTINGS_KEY] = now.settings
+            sources.replace(_sources(now))
+            instances.replace(_configs(now))
+            problems.replace(now.problems)
+            _log_changes(old, now)
+
+
+def read(config_dir: Path, before: InForce) -> InForce:
+    """Read the files; what is broken in them stays as it was before."""
+    found = read_files(read_directory(config_dir), before.instances, before.settings)
+    return in_force(found, before)
+
+
+def in_force(found: Configuration, before: InForce) -> InForce:
+    """Return what counts now, given what the files say and what counted before."""
+    return InForce(
+        instances=found.effective(before.instances),
+        settings=found.settings or before.settings,
+        problems={problem_key(problem): problem for problem in found.problems},
+    )
+
+
+def problem_key(problem: ConfigProblem) -> str:
+    """Return the key of a problem in its table."""
+    return f"{problem.file}:{problem.line}:{problem.field}"
+
+
+async def _last_published(bus: pubsub.Bus) -> InForce:
+    configs = await bus.table(NetworkInstanceConfig, agent=AGENT)
+    sources = await bus.table(ConfigSource, agent=AGENT)
+    settings = await bus.table(SupervisorSettings, agent=AGENT)
+    return InForce(
+        instances={
+            name: Defined(sources[name].file if name in sources else "", 0, config) for name, config in configs.items()
+        },
+        settings=settings.get(SETTINGS_KEY, SupervisorSettings()),
+        problems=await bus.table(ConfigProblem, agent=AGENT),
+    )
+
+
+async def _changed(config_dir: Path, seen: Signature, reload: asyncio.Event) -> Signature:
+    """Return the new signature once files changed and are at rest, or at once when asked to reload."""
+    last = seen
+    while True:
+        now = signature(config_dir)
+        if now == last and now != seen:
+            return now
+        wait = POLL_INTERVAL if now == seen else SETTLE_TIME
+        last = now
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(reload.wait(), wait)
+            reload.clear()
+            return signature(config_dir)
+
+
+def _configs(now: InForce) -> dict[str, NetworkInstanceConfig]:
+    return {name: defined.config for name, defined in now.instances.items()}
+
+
+def _sources(now: InForce) -> dict[str, ConfigSource]:
+    return {name: ConfigSource(file=defined.file) for name, defined in now.instances.items()}
+
+
+def _log_changes(old: InForce, now: InForce) -> None:
+    """Say once what came, changed and went, and what is wrong."""
+    for name in sorted(old.instances.keys() | now.instances.keys()):
+        was, is_ = old.instances.get(name), now.instances.get(name)
+        if was is None and is_ is not None:
+            log.info("instance %s: configured in %s", name, is_.file)
+        elif was is not None and is_ is None:
+            log.info("instance %s: no longer in %s", name, was.file)
+        elif was is not None and is_ is not None and was.config != is_.config:
+            log.info("instance %s: changed in %s", name, is_.file)
+    for key in sorted(now.problems.keys() - old.problems.keys()):
+        problem = now.problems[key]
+        log.warning("%s:%d: %s: %s; %s", problem.file, problem.line, problem.field, problem.message, problem.remedy)

@@ -1,0 +1,263 @@
+"""What a config must fulfil beyond its types: within one instance, and between instances."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+from pubsub import codec
+from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfig, SupervisorSettings
+
+INSTANCE_NAME_LENGTH = 13  # the host's end of its link is `v-<name>`, and IFNAMSIZ leaves 15 characters
+APP_NAME_LENGTH = 11  # its port is `p-<name>`; leaves room for a suffix within the same 15
+IFNAME_LENGTH = 15  # IFNAMSIZ less the final zero
+MTU_RANGE = (576, 65535)  # RFC 791: what every host must take; the largest of a veth
+SMALLEST_SUBNET = 30  # prefixlen: network, bridge, one app, broadcast
+LEASE_RANGE = (120, 4294967294)  # seconds; dnsmasq(8): at least two minutes; option 51 has 32 bits
+CONFIG_LIMIT = 1 << 20  # bytes of one instance's config as msgpack; the bus takes more, dnsmasq's files don't want it
+DOMAIN_LENGTH = 253  # RFC 1035
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+IFNAME = re.compile(r"[A-Za-z0-9_.@-]+")  # less than the kernel allows: nothing that nft, dnsmasq or a shell reads
+AGENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+# Networks that no bridge can serve (RFC 1122 §3.2.1.3, RFC 1112, RFC 3927).
+UNUSABLE = {
+    IPv4Network("0.0.0.0/8"): "'this network'",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("224.0.0.0/4"): "multicast",
+    IPv4Network("240.0.0.0/4"): "reserved",
+}
+
+Path = tuple[str, ...]
+
+
+class Finding(typing.NamedTuple):
+    """One thing that is wrong in an instance's config; `path` is below the instance."""
+
+    instance: str
+    path: Path
+    message: str
+    remedy: str
+
+
+Findings = Iterator[tuple[Path, str, str]]
+
+
+def validate(
+    name: str, config: NetworkInstanceConfig, settings: SupervisorSettings | None = None
+) -> tuple[Finding, ...]:
+    """Return all that is wrong with one instance, whatever the others are."""
+    found: list[tuple[Path, str, str]] = [
+        *_instance_name(name),
+        *_subnet(config, settings or SupervisorSettings()),
+        *_mtu(config),
+        *_uplinks(config),
+        *_dhcp(config.dhcp, config),
+        *_dns(config.dns),
+        *_apps(config),
+        *_size(config),
+    ]
+    return tuple(Finding(name, *finding) for finding in found)
+
+
+def validate_all(configs: Mapping[str, NetworkInstanceConfig]) -> tuple[Finding, ...]:
+    """Return what instances can't both have, each at the later one in the mapping's order."""
+    found = []
+    ports: dict[object, str] = {}
+    taps: dict[str, str] = {}
+    for name, config in configs.items():
+        for app, app_config in config.apps.items():
+            for index, port in enumerate(app_config.ports):
+                holder = ports.setdefault((config.uplinks, port.protocol, port.outer), name)
+                if holder != name:
+                    message = f"port {port.outer}/{port.protocol} of the same uplink is instance {holder}'s"
+                    path = ("apps", app, "ports", str(index))
+                    found.append(Finding(name, path, message, "choose another outer port"))
+            tap = app_config.attach.tap if app_config.attach else None
+            holder = taps.setdefault(tap, name) if tap else name
+            if holder != name:
+                path = ("apps", app, "attach", "tap")
+                found.append(Finding(name, path, f"tap {tap} is instance {holder}'s", "attach it once"))
+    return tuple(found)
+
+
+def validate_settings(settings: SupervisorSettings) -> tuple[Finding, ...]:
+    """Return what is wrong with the settings; `instance` is empty."""
+    found = []
+    for index, agent in enumerate(settings.config_from):
+        if not AGENT.fullmatch(agent):
+            message = f"{agent!r} can't be an agent's name"
+            found.append(Finding("", ("config_from", str(index)), message, "use letters, digits, - and _"))
+    if settings.link_pool.prefixlen > SMALLEST_SUBNET:
+        message = f"the pool {settings.link_pool} is too small"
+        found.append(Finding("", ("link_pool",), message, "an instance needs a /31; use a /16"))
+    for field, pool in (("link_pool", settings.link_pool), ("subnet_pool", settings.subnet_pool)):
+        found.extend(Finding("", (field,), *said) for said in _unusable(pool))
+    if settings.link_pool.overlaps(settings.subnet_pool):
+        message = f"overlaps link_pool {settings.link_pool}"
+        found.append(Finding("", ("subnet_pool",), message, "choose two pools that don't overlap"))
+    return tuple(found)
+
+
+def _instance_name(name: str) -> Findings:
+    if not LABEL.fullmatch(name):
+        yield (), f"{name!r} can't be an instance's name", "use a-z, 0-9 and -, and no - at either end"
+    elif len(name) > INSTANCE_NAME_LENGTH:
+        remedy = f"use at most {INSTANCE_NAME_LENGTH}: the name becomes part of an interface's"
+        yield (), f"the name {name!r} has {len(name)} characters", remedy
+
+
+def _subnet(config: NetworkInstanceConfig, settings: SupervisorSettings) -> Findings:
+    subnet = config.subnet
+    if subnet is None:
+        if config.address is not None:
+            yield ("address",), f"address {config.address} needs a subnet that holds it", "add `subnet: …`"
+        return
+    if subnet.prefixlen > SMALLEST_SUBNET:
+        message = f"subnet {subnet} is too small: it has no room for a bridge and an app"
+        yield ("subnet",), message, f"use a /{SMALLEST_SUBNET} or larger, as a /24"
+        return
+    for message, remedy in _unusable(subnet):
+        yield ("subnet",), message, remedy
+    if subnet.overlaps(settings.link_pool):
+        message = f"subnet {subnet} overlaps the link pool {settings.link_pool}"
+        yield ("subnet",), message, "choose another subnet, or another settings.link_pool"
+    if config.address is not None:
+        yield from _within(("address",), config.address, subnet)
+
+
+def _unusable(network: IPv4Network) -> Iterator[tuple[str, str]]:
+    for other, what in UNUSABLE.items():
+        if network.overlaps(other):
+            yield f"{network} overlaps {other} ({what})", "use a private network, as 10.1.0.0/24"
+            return
+
+
+def _within(path: Path, address: IPv4Address, subnet: IPv4Network) -> Findings:
+    first, last = subnet.network_address + 1, subnet.broadcast_address - 1
+    if address not in subnet:
+        yield path, f"{address} is outside the subnet {subnet}", f"use an address from {first} to {last}"
+    elif not first <= address <= last:
+        which = "network" if address < first else "broadcast"
+        yield path, f"{address} is the {which} address of {subnet}", f"use an address from {first} to {last}"
+
+
+def _mtu(config: NetworkInstanceConfig) -> Findings:
+    low, high = MTU_RANGE
+    if not low <= config.mtu <= high:
+        remedy = f"use {low} to {high}; 1500 is usual, and IPv6 needs 1280"
+        yield ("mtu",), f"an MTU of {config.mtu} bytes is not possible", remedy
+
+
+def _size(config: NetworkInstanceConfig) -> Findings:
+    size = len(codec.encode(config))
+    if size > CONFIG_LIMIT:
+        yield (), f"the instance's config has {size} bytes", f"keep it under {CONFIG_LIMIT}: fewer hosts or apps"
+
+
+def _uplinks(config: NetworkInstanceConfig) -> Findings:
+    seen: set[str] = set()
+    for index, ifname in enumerate(config.uplinks or ()):
+        path = ("uplinks", str(index))
+        yield from _ifname(path, ifname)
+        if ifname in seen:
+            yield path, f"uplink {ifname!r} stands twice", "remove one"
+        elif ifname == "lo" or ifname.startswith("v-"):
+            yield path, f"{ifname!r} can't be an uplink: it leads nowhere out", "name an interface that leads out"
+        seen.add(ifname)
+
+
+def _ifname(path: Path, ifname: str) -> Findings:
+    if not IFNAME.fullmatch(ifname) or ifname in (".", ".."):
+        yield path, f"{ifname!r} can't be an interface's name", "see the names in `ip link`"
+    elif len(ifname) > IFNAME_LENGTH:
+        yield path, f"interface name {ifname!r} has {len(ifname)} characters", f"use at most {IFNAME_LENGTH}"
+
+
+def _dhcp(dhcp: DhcpConfig, config: NetworkInstanceConfig) -> Findings:
+    path = ("dhcp", "range")
+    if dhcp.range is not None and config.subnet is None:
+        yield path, f"range {dhcp.range} needs a subnet that holds it", "add `subnet: …`"
+    elif dhcp.range is not None and config.subnet is not None and config.subnet.prefixlen <= SMALLEST_SUBNET:
+        wrong = [*_within(path, dhcp.range.first, config.subnet), *_within(path, dhcp.range.last, config.subnet)]
+        yield from wrong[:1]
+    low, high = LEASE_RANGE
+    if not low <= dhcp.lease_time <= high:
+        yield ("dhcp", "lease_time"), f"a lease time of {dhcp.lease_time} is not possible", "use 2m or more, as 12h"
+
+
+def _dns(dns: DnsConfig) -> Findings:
+    if dns.domain and not is_host_name(dns.domain):
+        yield ("dns", "domain"), f"{dns.domain!r} can't be a domain name", "use labels with dots, as red.internal"
+    for host in dns.hosts:
+        if not is_host_name(host):
+            yield ("dns", "hosts", host), f"{host!r} can't be a host name", "use letters, digits, - and dots"
+
+
+def is_host_name(name: str) -> bool:
+    """Tell whether a name can stand in DNS, and in dnsmasq's files."""
+    return len(name) <= DOMAIN_LENGTH and all(HOST_LABEL.fullmatch(label) for label in name.split("."))
+
+
+def _apps(config: NetworkInstanceConfig) -> Findings:
+    gateway = config.address
+    if gateway is None and config.subnet is not None:
+        gateway = config.subnet.network_address + 1
+    addresses: dict[IPv4Address, str] = {} if gateway is None else {gateway: "the bridge's"}
+    macs: dict[str, str] = {}
+    taps: dict[str, str] = {}
+    for name, app in config.apps.items():
+        path = ("apps", name)
+        if not LABEL.fullmatch(name) or len(name) > APP_NAME_LENGTH:
+            remedy = f"use a-z, 0-9 and -, at most {APP_NAME_LENGTH} characters, and no - at either end"
+            yield path, f"{name!r} can't be an app's name", remedy
+        if app.address is not None:
+            yield from _app_address((*path, "address"), app.address, config.subnet)
+            holder = addresses.setdefault(app.address, f"app {name}'s")
+            if holder != f"app {name}'s":
+                yield (*path, "address"), f"{app.address} is {holder} address", "choose another address"
+        if app.mac is not None and macs.setdefault(app.mac, name) != name:
+            yield (*path, "mac"), f"{app.mac} is app {macs[app.mac]}'s MAC address", "choose another one"
+        yield from _attach(path, app, taps, name)
+    yield from _ports(config)
+
+
+def _app_address(path: Path, address: IPv4Address, subnet: IPv4Network | None) -> Findings:
+    if subnet is None:
+        yield path, f"address {address} needs a subnet that holds it", "add `subnet: …` to the instance"
+    elif subnet.prefixlen <= SMALLEST_SUBNET:
+        yield from _within(path, address, subnet)
+
+
+def _attach(path: Path, app: AppConfig, taps: dict[str, str], name: str) -> Findings:
+    if app.attach is None:
+        return
+    path = (*path, "attach")
+    chosen = [field for field in app.attach.__struct_fields__ if getattr(app.attach, field) is not None]
+    if len(chosen) != 1:
+        known = ", ".join(app.attach.__struct_fields__)
+        yield path, f"expected exactly one of {known}; got {' and '.join(chosen) or 'none'}", "write one of them"
+    if app.attach.container is not None and app.attach.container < 1:
+        yield (*path, "container"), f"{app.attach.container} is no pid", "write the pid of a process in the container"
+    if app.attach.tap is not None:
+        yield from _ifname((*path, "tap"), app.attach.tap)
+        if taps.setdefault(app.attach.tap, name) != name:
+            yield (*path, "tap"), f"tap {app.attach.tap} is app {taps[app.attach.tap]}'s", "attach it once"
+
+
+def _ports(config: NetworkInstanceConfig) -> Findings:
+    holders: dict[tuple[str, int], str] = {}
+    for name, app in config.apps.items():
+        for index, port in enumerate(app.ports):
+            path = ("apps", name, "ports", str(index))
+            key = (port.protocol, port.outer)
+            if key in holders:
+                message = f"outer port {port.outer}/{port.protocol} is already app {holders[key]}'s"
+                yield path, message, "choose another outer port"
+            holders.setdefault(key, name)
+            if config.uplinks == ():
+                yield path, "a port map needs an uplink, and `uplinks: []` has none", "name an uplink, or remove it"
