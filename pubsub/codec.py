@@ -6,6 +6,7 @@ of ours. There is one conversion for the wire and for files: `decode` and `from_
 
 from __future__ import annotations
 
+import hashlib
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -37,6 +38,11 @@ class CodecError(ValueError):
 def encode(message: object) -> bytes:
     """Write a message as msgpack. Fields that have their default are left out."""
     return _ENCODER.encode(message)
+
+
+def digest(message: object) -> str:
+    """Return a short text that differs when messages differ: an answer names by it what it answers."""
+    return hashlib.blake2s(encode(message), digest_size=8).hexdigest()
 
 
 def decode(type_: type[T], data: bytes | memoryview) -> T:
@@ -88,7 +94,7 @@ def _from_text(type_: type, value: object) -> object:
     return type_(value)
 
 
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=_to_text)
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_to_text, order="deterministic")  # equal messages, equal bytes
 _DECODERS: dict[type, msgspec.msgpack.Decoder[Any]] = {}  # making one costs more than decoding with it
 
 

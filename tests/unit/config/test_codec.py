@@ -112,3 +112,9 @@ def test_port_maps_are_read_as_they_are_written(outer: int, inner: int, protocol
 def test_durations_are_read_as_they_are_written(seconds: int) -> None:
     assert Duration.parse(str(Duration(seconds))) == seconds
     assert codec.from_plain(DhcpConfig, {"lease_time": seconds}).lease_time == seconds
+
+
+def test_the_digest_is_of_the_message_and_not_of_its_order() -> None:
+    one = NetworkInstanceConfig(apps={"a": AppConfig(), "b": AppConfig(mac=MacAddress("02:00:00:00:00:01"))})
+    two = NetworkInstanceConfig(apps={"b": AppConfig(mac=MacAddress("02:00:00:00:00:01")), "a": AppConfig()})
+    assert codec.digest(one) == codec.digest(two) != codec.digest(NetworkInstanceConfig())
