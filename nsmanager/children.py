@@ -53,11 +53,11 @@ class Children:
             self.forget(name)
 
     async def launch(self, argv: tuple[str, ...]) -> int:
-        """Run a command that puts itself into the background; return its exit status when it has. Raises OSError, TimeoutError."""
-        actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-        signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE]
-        environment = {"PATH": PATH, "LC_ALL": "C"}
-        pid = os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=signals, setsigmask=[])
+        """Run a command that puts itself into the background; return its exit status.
+
+        Raises OSError, and TimeoutError: then it was killed.
+        """
+        pid = _spawn(argv)
         child = self._watch(pid, os.pidfd_open(pid))
         try:
             async with asyncio.timeout(LAUNCH_TIMEOUT):
@@ -67,11 +67,11 @@ class Children:
             if not child.ended.is_set():
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             os.close(child.pidfd)
-            _, status = os.waitpid(pid, 0)
-        return os.waitstatus_to_exitcode(status)
+            status = _wait(pid)
+        return status
 
     def adopt(self, name: str, pid: int) -> int:
-        """Watch a running process as a service; return its identity, 0 when it isn't alive or isn't of this namespace."""
+        """Watch a running process as a service; return its identity, 0 when it isn't alive or isn't ours."""
         known = self.children.get(name)
         if known is not None:
             if known.pid == pid and not known.ended.is_set():
@@ -166,3 +166,16 @@ class Children:
         child = self.children.pop(name)
         self.loop.remove_reader(child.pidfd)
         os.close(child.pidfd)
+
+
+def _spawn(argv: tuple[str, ...]) -> int:
+    """Start a command with nothing of ours but the log, and return its pid. It is executed when this returns."""
+    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE]
+    environment = {"PATH": PATH, "LC_ALL": "C"}
+    return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=signals, setsigmask=[])
+
+
+def _wait(pid: int) -> int:
+    """Return the exit status of a child that has ended, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

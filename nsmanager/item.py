@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 Key = tuple[str, ...]
 
 
-class NotYet(Exception):
-    """Something outside is missing: the text says what. It is tried again when the kernel changes, or in `retry_in` seconds."""
+class NotYet(Exception):  # noqa: N818 (a state, not an error)
+    """Something outside is missing: the text says what. It is tried again after a change, or in `retry_in` s."""
 
     def __init__(self, text: str, retry_in: float | None = None) -> None:
         super().__init__(text)
         self.retry_in = retry_in
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 (reads as what it is)
     """The item can't be made, and somebody has to do something: the text says what."""
 
 
@@ -53,7 +53,7 @@ class Item(Observed, Protocol):
         """Return the shell command that makes it."""
         ...
 
-    def redo(self, old: Observed) -> str:
+    def redo(self, _old: Observed, /) -> str:
         """Return the shell command that makes it from what stands at its key."""
         return str(self)
 
@@ -65,7 +65,7 @@ class Item(Observed, Protocol):
         """Make it. Raises NotYet, Refused, NftError or OSError; then nothing is left behind."""
         ...
 
-    async def replace(self, ns: Namespace, old: Observed) -> None:
+    async def replace(self, ns: Namespace, _old: Observed, /) -> None:
         """Make it from what stands at its key. Raises as `create`."""
         await self.create(ns)
 

@@ -1,4 +1,4 @@
-"""nft inside the process, by ctypes on libnftables: 0.1 to 2 ms a command where a child process costs 5. See libnftables(3)."""
+"""nft inside the process by libnftables(3): 0.1 to 2 ms a command, where a child process costs 5."""
 
 from __future__ import annotations
 

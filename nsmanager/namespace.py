@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +54,7 @@ class Namespace:
     @cached_property
     def ipr(self) -> AsyncIPRoute:
         """The whole of rtnetlink by pyroute2, for rare things; made at its first use."""
-        from pyroute2 import AsyncIPRoute  # noqa: PLC0415 (130 ms and 20 MiB that a manager never needs)
+        from pyroute2 import AsyncIPRoute  # 130 ms and 20 MiB that a manager never needs
 
         ipr = AsyncIPRoute()
         self._stack.callback(ipr.close)
@@ -111,7 +110,7 @@ class Namespace:
         """Replace a file at once: a reader sees the old or the new text. Raises OSError."""
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_text(text)
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _sysctl_path(key: str) -> Path:

@@ -96,7 +96,7 @@ class Report:
 
 
 def diff(plan: Iterable[Item], observed: Mapping[Key, Observed]) -> tuple[Change, ...]:
-    """Return the steps from what is there to the plan: creation in the plan's order, then deletion by stage in reverse."""
+    """Return the steps from what is there to the plan: creation in its order, then deletion by stage in reverse."""
     changes = []
     wanted = set()
     for item in plan:
@@ -112,7 +112,7 @@ def diff(plan: Iterable[Item], observed: Mapping[Key, Observed]) -> tuple[Change
 
 
 async def observe(ns: Namespace, plan: Sequence[Item], kinds: Sequence[type[Item]] = ALL_KINDS) -> dict[Key, Observed]:
-    """Return what the kernel has of the given kinds and the plan's: all of ours, and whatever stands at a planned key."""
+    """Return what the kernel has of the given kinds and the plan's: all of ours, and what stands at a planned key."""
     by_kind: dict[type[Item], list[Item]] = {kind: [] for kind in kinds}
     for item in plan:
         by_kind.setdefault(type(item), []).append(item)

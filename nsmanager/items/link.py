@@ -67,7 +67,7 @@ class Link(Item):
             return f"ip link del {self.ifname}"
         return f"ip link set {self.ifname} nomaster down"
 
-    def redo(self, old: Observed) -> str:
+    def redo(self, _old: Observed, /) -> str:
         return f"ip link set {self.ifname}{self._settings()}{' up' * self.up}"
 
     def _settings(self) -> str:
@@ -99,7 +99,7 @@ class Link(Item):
         body += u32(IFLA_GROUP, LINK_GROUP) + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, self.kind)) + self._fields(ns)
         ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
-    async def replace(self, ns: Namespace, old: Observed) -> None:
+    async def replace(self, ns: Namespace, old: Observed, /) -> None:
         """Set what differs. Raises Refused when a stranger has the name of a link that we would make."""
         if self.kind in MADE_HERE and isinstance(old, Link) and not (old.ours and old.kind == self.kind):
             raise Refused(f"link {self.ifname} exists and is not ours; remove or rename it")
@@ -130,6 +130,13 @@ class Link(Item):
         wanted = {item.ifname for item in planned}
         links = [_decode(message, fields, ns.ifnames) for message, fields in ns.links]
         return [link for link in links if link.ifname in wanted or (link.ours and link.kind in MADE_HERE)]
+
+
+def ports(ns: Namespace, bridge: str) -> tuple[str, ...]:
+    """Return the names of a bridge's ports, as the links were last read."""
+    index = next((i for i, name in ns.ifnames.items() if name == bridge), 0)
+    found = [string(fields[IFLA_IFNAME]) for _, fields in ns.links if number(fields.get(IFLA_MASTER)) == index]
+    return tuple(sorted(found)) if index else ()
 
 
 def _decode(message: bytes, found: dict[int, bytes], names: dict[int, str]) -> Link:

@@ -1,8 +1,8 @@
 """One nft table, replaced whole in one transaction. See nft(8).
 
-The kernel is the memory: beside `table inet NAME` stands an empty `table inet NAME_digest`, whose comment holds a digest
-of the text that was loaded and one of the kernel's own listing right after. Both equal: nothing was changed by anybody.
-The listing is made only when the ruleset's generation is another than at the last look.
+The kernel is the memory: beside `table inet NAME` stands an empty `table inet NAME_digest`, whose comment holds a
+digest of the text that was loaded and one of the kernel's own listing right after. Both equal: nobody
+changed anything. The listing is made only when the ruleset's generation is another than at the last look.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class NftTable(Item):
         comment = f"text {_digest(self.text)} listing {_digest(listing)}"
         await ns.nft(f'{table}\ndelete {table}\n{table} {{ comment "{comment}"; }}\n')
 
-    async def replace(self, ns: Namespace, old: Observed) -> None:
+    async def replace(self, ns: Namespace, _old: Observed, /) -> None:
         await self.create(ns)
 
     async def delete(self, ns: Namespace) -> None:
@@ -75,13 +75,14 @@ class NftTable(Item):
             generation = ns.nft_generation()
             known = ns.nft_known.get(item.key)
             if known is None or known[0] != generation:
-                known = (generation, await item._look(ns))
+                known = (generation, await item.look(ns))
                 ns.nft_known[item.key] = known
             if isinstance(known[1], NftTable):
                 found.append(known[1])
         return found
 
-    async def _look(self, ns: Namespace) -> NftTable | None:
+    async def look(self, ns: Namespace) -> NftTable | None:
+        """Return this table as the kernel has it; None when there is none."""
         listing = await _listing(ns, f"{self.family} {self.name}")
         if not listing:
             return None

@@ -59,7 +59,7 @@ class Route(Item):
     def undo(self) -> str:
         return f"ip route del {self._selector()} proto {RTPROT_NSVISOR}"
 
-    def redo(self, old: Observed) -> str:
+    def redo(self, _old: Observed, /) -> str:
         return f"ip route replace {self._selector()}{self._rest()} proto {RTPROT_NSVISOR}"
 
     def _selector(self) -> str:
@@ -84,7 +84,7 @@ class Route(Item):
     async def create(self, ns: Namespace) -> None:
         ns.rtnl.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, self._body(ns))
 
-    async def replace(self, ns: Namespace, old: Observed) -> None:
+    async def replace(self, ns: Namespace, _old: Observed, /) -> None:
         ns.rtnl.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, self._body(ns))
 
     async def delete(self, ns: Namespace) -> None:

@@ -45,7 +45,7 @@ class Service(Item):
     def undo(self) -> str:
         return f"kill $(cat {self.pid_file})"
 
-    def redo(self, old: Observed) -> str:
+    def redo(self, old: Observed, /) -> str:
         if isinstance(old, Running) and self._needs_start(old):
             return f"{old.undo()}; {self}"
         return f"kill -HUP $(cat {self.pid_file})"
@@ -78,7 +78,7 @@ class Service(Item):
             raise NotYet(f"{self.name} died; its next start is due after a pause", delay)
         await self._start(ns)
 
-    async def replace(self, ns: Namespace, old: Observed) -> None:
+    async def replace(self, ns: Namespace, old: Observed, /) -> None:
         """Tell it to read its files again, or start it anew where that isn't enough."""
         if isinstance(old, Running) and self._needs_start(old):
             await ns.children.stop(self.name)

@@ -50,7 +50,7 @@ class Sysctl(Item):
             return f"link {parts[3]} is not there yet"
         return f"the kernel has no {self.name} now"
 
-    async def replace(self, ns: Namespace, old: Observed) -> None:
+    async def replace(self, ns: Namespace, _old: Observed, /) -> None:
         ns.write_sysctl(self.name, self.value)
 
     async def delete(self, ns: Namespace) -> None:

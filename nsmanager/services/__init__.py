@@ -1,0 +1,1 @@
+"""One file per service of an instance: `service(config, place) -> Service | None`, pure."""

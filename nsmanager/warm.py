@@ -1,0 +1,72 @@
+"""Do once, before the first fork, what each manager would else do again: imports, coders, caches.
+
+Leaves no thread, zmq context, socket or event loop behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import encodings.idna
+import importlib
+import signal
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+from nsmanager import libnftables, manager
+from nsmanager.digest import digest
+from nsmanager.place import Place
+from nsmanager.plan import plan
+from nsmanager.reconcile import diff
+from pubsub.codec import decode, encode
+from pubsub.topics import NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus, Route, ServiceStatus
+from pubsub.values import AddressRange, Duration, MacAddress, PortMap
+
+MODULES = ("selectors", "logging", "traceback", "linecache", "tokenize", "unicodedata", encodings.idna.__name__)
+EXAMPLE = NamespaceConfig(
+    link=NamespaceLink(ifname="up0", address=IPv4Interface("100.127.0.1/31"), gateway=IPv4Address("100.127.0.0")),
+    bridge=IPv4Interface("192.0.2.1/24"),
+    mtu=1500,
+    domain="example.internal",
+    range=AddressRange.parse("192.0.2.64-192.0.2.191"),
+    lease_time=Duration(3600),
+    ntp=(IPv4Address("192.0.2.2"),),
+    routes=(Route(to=IPv4Interface("198.51.100.0/24").network, via=IPv4Address("192.0.2.3")),),
+    hosts={"printer": IPv4Address("192.0.2.4")},
+    servers=(IPv4Address("100.127.0.0"),),
+    apps=(
+        NamespaceApp(
+            name="web",
+            mac=MacAddress.parse("02:00:00:00:00:01"),
+            address=IPv4Address("192.0.2.5"),
+            ports=(PortMap.parse("8080:80/tcp"),),
+            ifname="p-web",
+        ),
+    ),
+)
+
+
+def warm() -> None:
+    """Called by the spawner, single-threaded, before its first fork."""
+    for module in MODULES:
+        importlib.import_module(module)
+    libnftables.library()
+    manager.account()
+    config = decode(NamespaceConfig, encode(EXAMPLE))
+    status = NamespaceStatus(ready=True, config=digest(config), services=(ServiceStatus(name="x", pid=1, restarts=0),))
+    decode(NamespaceStatus, encode(status))
+    items = plan(config, Place("example", Path("/run"), Path("/var")))
+    "\n".join(str(change) for change in diff(items, {}))
+    asyncio.run(_turn())
+
+
+async def _turn() -> None:
+    """Let an event loop do once what a manager's does."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, lambda: None)
+    try:
+        async with asyncio.timeout(0.001), asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.Event().wait())
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
