@@ -1,0 +1,100 @@
+"""The hub's sockets: the listening one that survives being replaced, the ROUTER on it, and who a peer is.
+
+libzmq asks the ZAP handler (RFC 27) about every new connection and gives it the kernel's word on the peer, from
+SO_PEERCRED; what the handler answers is attached to each of the peer's frames as its User-Id.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+
+from pubsub.acl import Peer
+from pubsub.limits import FRAME_LIMIT, QUEUE_LIMIT, RECEIVE_LIMIT
+from pubsub.sockets import events
+
+BACKLOG = 1024  # connections that wait to be accepted; all managers come back at once after a restart
+HANDSHAKE_TIMEOUT = 5000  # milliseconds for a peer to say who it is
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+ZAP_DOMAIN = b"nsvisor"
+
+
+def listen(path: Path) -> socket.socket:
+    """Make the socket in place of an older one, at no moment without one. Everybody may connect; the ACL decides."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(str(temporary))
+    except OSError as exc:
+        listening.close()
+        raise OSError(exc.errno, f"{temporary}: {exc.strerror or exc} (a socket's path has at most 107 bytes)") from exc
+    temporary.chmod(0o666)
+    listening.listen(BACKLOG)
+    temporary.rename(path)
+    return listening
+
+
+def router(context: zmq.Context[zmq.Socket[bytes]], path: Path) -> zmq.Socket[bytes]:
+    """Make the one socket that all clients talk to."""
+    made = context.socket(zmq.ROUTER)
+    made.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a full or gone peer is an error, never a silent loss
+    made.setsockopt(zmq.SNDHWM, QUEUE_LIMIT)
+    made.setsockopt(zmq.RCVHWM, RECEIVE_LIMIT)
+    made.setsockopt(zmq.MAXMSGSIZE, FRAME_LIMIT)
+    made.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT)
+    made.setsockopt(zmq.LINGER, 0)
+    made.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+    made.setsockopt(zmq.USE_FD, listen(path).detach())
+    made.bind(f"ipc://{path}")
+    return made
+
+
+class Doorkeeper:
+    """The ZAP handler. Refuses uids that may do nothing, before they can send a byte."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], is_known: Callable[[int], bool]) -> None:
+        self.socket = context.socket(zmq.REP)
+        self.socket.bind(ZAP_ENDPOINT)
+        self._is_known = is_known
+
+    def answer_all(self) -> None:
+        """Answer the requests that wait."""
+        while events(self.socket) & zmq.POLLIN:
+            version, request, _domain, address, *_ = self.socket.recv_multipart()
+            user = address.removeprefix(b"localhost:")
+            known = self._is_known(Peer.parse(user.decode()).uid)
+            status = (b"200", b"OK", user) if known else (b"400", b"no grant", b"")
+            self.socket.send_multipart([version, request, *status, b""])
+
+
+def peer_of(frame: zmq.Frame) -> Peer:
+    """Find who sent a frame. Raises ValueError."""
+    return Peer.parse(str(frame.get("User-Id")))
+
+
+def lock(path: Path) -> int:
+    """Be the only hub of a run directory, until the process ends; return the descriptor. Raises BlockingIOError."""
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def lock_holder(path: Path) -> str:
+    """Read who has the lock: a pid, or empty."""
+    try:
+        return path.read_bytes().strip().decode()
+    except OSError:
+        return ""
