@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pubsub
 from nsmanager.board import Board
-from nsmanager.digest import digest
 from nsmanager.heartbeat import beat
 from nsmanager.item import Item
 from nsmanager.items.address import Address
@@ -31,6 +30,7 @@ from nsmanager.namespace import Namespace
 from nsmanager.place import Place
 from nsmanager.plan import plan
 from nsmanager.reconcile import Report, reconcile
+from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
 KINDS: tuple[type[Item], ...] = (Link, Address, Route, Sysctl, NftTable, Service)

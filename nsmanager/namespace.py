@@ -37,6 +37,7 @@ class Namespace:
         self.directory = directory  # where the files of services lie; None: there are no services here
         self.nft_known: dict[tuple[str, ...], tuple[int, object]] = {}  # item's key -> (generation, what was observed)
         self.links: list[tuple[bytes, dict[int, bytes]]] = []  # header and attributes of each link, as last read
+        self.link_messages: dict[int, bytes] = {}  # the same by index, as the kernel sent them
         self.ifnames: dict[int, str] = {}  # names of the links by their index, as last read
 
     async def __aenter__(self) -> Self:
@@ -68,6 +69,7 @@ class Namespace:
         """Read all links; `links` and `ifnames` tell of them until the next call."""
         found = self.rtnl.dump(RTM_GETLINK, bytes(IFINFOMSG_SIZE) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
         self.links = [(message, attributes(message, IFINFOMSG_SIZE)) for message in found]
+        self.link_messages = {number(message[4:8]): message for message in found}
         self.ifnames = {number(message[4:8]): string(fields[IFLA_IFNAME]) for message, fields in self.links}
 
     def ifindex(self, ifname: str) -> int:

@@ -13,11 +13,10 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from nsmanager import libnftables, manager
-from nsmanager.digest import digest
 from nsmanager.place import Place
 from nsmanager.plan import plan
 from nsmanager.reconcile import diff
-from pubsub.codec import decode, encode
+from pubsub.codec import decode, digest, encode
 from pubsub.topics import NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus, Route, ServiceStatus
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 
