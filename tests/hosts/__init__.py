@@ -3,8 +3,9 @@
 from tests.hosts.capture import Capture
 from tests.hosts.daemon import Daemon
 from tests.hosts.host import Host, connect
+from tests.hosts.machine import Machine
 from tests.hosts.topology import Topology
 from tests.hosts.traffic import Stream
 from tests.hosts.waiting import wait_until
 
-__all__ = ["Capture", "Daemon", "Host", "Stream", "Topology", "connect", "wait_until"]
+__all__ = ["Capture", "Daemon", "Host", "Machine", "Stream", "Topology", "connect", "wait_until"]

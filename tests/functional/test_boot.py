@@ -1,0 +1,111 @@
+"""nsvisor as a service of a machine that really boots: systemd is pid 1, installed by scripts/install."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.hosts import Machine, Topology, wait_until
+from tests.hosts.host import ROOT
+
+READY_TIMEOUT = 30.0  # seconds from the end of the boot until both instances are ready
+CONFIG = """
+instances:
+  red:
+    subnet: 10.1.0.0/24
+  blue:
+    subnet: 10.1.0.0/24
+    uplinks: []
+"""
+
+
+@pytest.fixture
+def machine(topology: Topology) -> Iterator[Machine]:
+    """A machine with nsvisor installed and enabled, and two instances configured; not booted."""
+    with Machine(topology.host) as made:
+        subprocess.run([ROOT / "scripts/install", "--root", made.root], check=True, stdin=subprocess.DEVNULL)
+        made.put_file("/etc/nsvisor/test.yaml", CONFIG)
+        subprocess.run(["systemctl", "--quiet", f"--root={made.root}", "enable", "nsvisor"], check=True)
+        yield made
+
+
+def instances(machine: Machine) -> dict[str, dict[str, Any]]:
+    return {status["name"]: status for status in json.loads(machine.run("nsvisor", "get", "instances", "-o", "json"))}
+
+
+def wait_ready(machine: Machine) -> dict[str, dict[str, Any]]:
+    for name in ("red", "blue"):
+        machine.run("nsvisor", "wait", "instance", name, "--for", "ready", "--timeout", f"{READY_TIMEOUT:g}s")
+    return instances(machine)
+
+
+def unit(machine: Machine, value: str) -> str:
+    return machine.run("systemctl", "show", "--value", f"--property={value}", "nsvisor").strip()
+
+
+def start_time(machine: Machine, pid: int) -> str:
+    return machine.run("ps", "-o", "lstart=", "-p", pid).strip()
+
+
+def test_the_service_lives_through_stop_restart_and_reboot(machine: Machine, topology: Topology) -> None:
+    machine.boot()
+    assert unit(machine, "ActiveState") == "active"
+    before = wait_ready(machine)
+
+    # READY=1 was said by the daemon itself, and no option of the unit made it a mount namespace.
+    daemon = unit(machine, "MainPID")
+    assert unit(machine, "StatusErrno") == "0"
+    assert machine.run("readlink", f"/proc/{daemon}/ns/mnt") == machine.run("readlink", "/proc/1/ns/mnt")
+    page = machine.run("nsvisor", "exec", "red", "--", "curl", "-sSf", "http://198.51.100.1/")
+    assert page == "outside to 192.168.0.2\n"
+
+    machine.run("systemctl", "stop", "nsvisor")
+    born = {name: start_time(machine, status["pid"]) for name, status in before.items()}
+    assert all(born.values())
+    assert set(machine.run("ls", "/run/netns").split()) == {"red", "blue"}
+    assert machine.run("ip", "netns", "exec", "red", "curl", "-sSf", "http://198.51.100.1/") == page
+
+    machine.run("systemctl", "start", "nsvisor")
+    after = wait_ready(machine)
+    assert {name: status["pid"] for name, status in after.items()} == {n: s["pid"] for n, s in before.items()}
+    machine.run("systemctl", "restart", "nsvisor")
+    again = wait_ready(machine)
+    assert {name: status["pid"] for name, status in again.items()} == {n: s["pid"] for n, s in before.items()}
+    assert {name: start_time(machine, status["pid"]) for name, status in again.items()} == born
+
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "nsvisor")
+    wait_until(lambda: unit(machine, "MainPID") not in {"0", daemon} and unit(machine, "ActiveState") == "active")
+    assert {name: s["pid"] for name, s in wait_ready(machine).items()} == {n: s["pid"] for n, s in before.items()}
+
+    # systemd-networkd, restarted, leaves our links, routes and rules alone.
+    ours = machine.run("sh", "-c", "ip rule; ip route show table all; ip -br link show type veth")
+    machine.run("systemctl", "restart", "systemd-networkd")
+    machine.run("/usr/lib/systemd/systemd-networkd-wait-online", "--interface=host0", "--timeout=20")
+    assert machine.run("sh", "-c", "ip rule; ip route show table all; ip -br link show type veth") == ours
+
+    machine.power_off()
+    machine.boot()
+    wait_ready(machine)
+    assert machine.run("nsvisor", "exec", "red", "--", "curl", "-sSf", "http://198.51.100.1/") == page
+    assert topology.gateway.run(["ip", "neigh", "show", "192.168.0.2"]).stdout
+
+
+def test_uninstalled_it_leaves_only_configuration_and_state(machine: Machine) -> None:
+    machine.boot()
+    wait_ready(machine)
+    source = "/usr/src/nsvisor"
+    for name in ("scripts", "systemd", "docs"):
+        subprocess.run(["cp", "-rT", ROOT / name, machine.root / source[1:] / name], check=False)
+    (machine.root / source[1:]).mkdir(parents=True, exist_ok=True)
+    for name in ("scripts", "systemd", "docs"):
+        subprocess.run(["cp", "-r", ROOT / name, machine.root / source[1:]], check=True)
+    machine.run("bash", f"{source}/scripts/install", "--uninstall")
+    assert machine.run("ls", "/run/netns").split() == []
+    assert "v-" not in machine.run("ip", "-br", "link")
+    found = machine.run(
+        "find", "/usr", "/etc", "/var/lib", "-path", source, "-prune", "-o", "-name", "*nsvisor*", "-print"
+    )
+    assert set(found.split()) == {"/etc/nsvisor", "/var/lib/nsvisor"}
+    assert machine.run("sh", "-c", "ps axo args | grep -c '[n]smanager' || true").strip() == "0"
