@@ -11,7 +11,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -84,12 +84,12 @@ def make_folders(order: NewManager) -> None:
     """
     base = order.uid_base
     for parent in (order.run_dir, order.state_dir):
-        os.makedirs(f"{parent}/instances", mode=0o755, exist_ok=True)
+        Path(parent, "instances").mkdir(mode=0o755, parents=True, exist_ok=True)
         with _folder(f"{parent}/instances") as instances, _owned(order.name, base, instances) as own:
             if parent == order.state_dir:
                 with _owned("dnsmasq", base + NOBODY, own):
                     pass
-    os.makedirs(f"{order.run_dir}/bus", mode=0o755, exist_ok=True)
+    Path(order.run_dir, "bus").mkdir(mode=0o755, exist_ok=True)  # the hub gives it to itself
 
 
 def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None:
@@ -133,7 +133,7 @@ def _hold_new_namespace(uid_base: int, reader: int, writer: int) -> None:
         _unshare_as(uid_base)
     except OSError as exc:
         number = exc.errno or errno.EPERM
-    except BaseException:  # nothing of the spawner's stack may run in this child
+    except BaseException:  # noqa: BLE001  # nothing of the spawner's stack may run in this child
         number = errno.EPERM
     try:
         os.write(writer, number.to_bytes(4, "little"))
@@ -168,14 +168,14 @@ def _unshare_as(uid_base: int) -> None:
 def _pin(name: str, source: str) -> int:
     """Bind a namespace to its name the way ip-netns(8) does. Returns its inode."""
     path = f"{NETNS_DIR}/{name}"
-    os.makedirs(NETNS_DIR, mode=0o755, exist_ok=True)
+    Path(NETNS_DIR).mkdir(mode=0o755, parents=True, exist_ok=True)
     with _folder(NETNS_DIR) as folder:
         fcntl.flock(folder, fcntl.LOCK_EX)  # iproute2 holds the same lock while it makes the mount shared
         _share()
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0))
     try:
         syscalls.mount(source, path, flags=syscalls.MS_BIND)
-        return os.stat(path).st_ino
+        return Path(path).stat().st_ino
     except OSError:
         delete_namespace(name)
         raise
@@ -204,10 +204,8 @@ def _folder(path: str) -> Iterator[int]:
 @contextmanager
 def _owned(name: str, uid: int, parent: int) -> Iterator[int]:
     """Open a folder below `parent`, made and given to `uid` first if need be."""
-    try:
+    with suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=parent)
-    except FileExistsError:
-        pass
     fd = os.open(name, FOLDER, dir_fd=parent)
     try:
         if os.fstat(fd).st_uid != uid:

@@ -15,12 +15,30 @@ from typing import Final
 from supervisor import syscalls
 from supervisor.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC
 
-PROGRAMS: Final = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "nix")  # below /; what is absent isn't shown
+PROGRAMS: Final = (
+    "usr",
+    "bin",
+    "sbin",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "etc",
+    "nix",
+)  # below /; what is absent isn't shown
 EMPTY: Final = ("proc", "sys", "dev", "run", "tmp", "var", "root", "home")
 HIDDEN_IN_ETC: Final = "etc/nsvisor"  # configs of all instances
-DEVICES: Final = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "net/tun": (10, 200)}
+DEVICES: Final = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "net/tun": (10, 200),
+}
 STANDARD_FDS: Final = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 SMALL: Final = "mode=755,size=1m,nr_inodes=1k"  # a tmpfs that holds mount points only
+TMP: Final = "/tmp"  # noqa: S108  # the manager's own
 TMP_OPTIONS: Final = "mode=1777,size=16m,nr_inodes=1k"
 PLAIN: Final = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 DATA: Final = PLAIN | syscalls.MOUNT_ATTR_NOEXEC
@@ -45,8 +63,8 @@ def build_root(run_dir: str, state_dir: str) -> None:
     syscalls.mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, SMALL)
     os.chdir(STAGE)
     for name in EMPTY:
-        os.mkdir(name)
-    os.symlink("/run", "var/run")
+        Path(name).mkdir()
+    Path("var/run").symlink_to("/run")
     for name in PROGRAMS:
         _show("/" + name)
     for folder in code_folders():
@@ -55,7 +73,7 @@ def build_root(run_dir: str, state_dir: str) -> None:
         _cover(HIDDEN_IN_ETC)
     _make_devices("dev")
     for folder in (run_dir, state_dir):
-        os.makedirs("." + folder, exist_ok=True)
+        Path("." + folder).mkdir(parents=True, exist_ok=True)
     syscalls.pivot_root(".", ".")
     syscalls.umount(".", syscalls.MNT_DETACH)
     os.chdir("/")
@@ -78,12 +96,12 @@ def enter_manager(root: int, name: str, run_dir: str, state_dir: str) -> None:
     os.umask(0o022)
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2")
     syscalls.mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    syscalls.mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, TMP_OPTIONS)
+    syscalls.mount("tmpfs", TMP, "tmpfs", MS_NOSUID | MS_NODEV, TMP_OPTIONS)
     for folder in sorted({run_dir, state_dir}):
-        os.makedirs(folder, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         syscalls.mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, SMALL)
     for path, copy in folders.items():
-        os.makedirs(path, exist_ok=True)
+        Path(path).mkdir(parents=True, exist_ok=True)
         syscalls.attach(copy, path)
         os.close(copy)
     for folder in ("/sys", run_dir, state_dir):
@@ -105,9 +123,9 @@ def _show(path: str) -> None:
         return
     place = "." + path
     if stat.S_ISLNK(mode):
-        os.symlink(os.readlink(path), place)
+        Path(place).symlink_to(Path(path).readlink())
         return
-    os.makedirs(place, exist_ok=True)
+    Path(place).mkdir(parents=True, exist_ok=True)
     copy = syscalls.clone_tree(path, recursive=True)
     syscalls.set_attributes(copy, PLAIN | syscalls.MOUNT_ATTR_RDONLY, recursive=True)
     syscalls.attach(copy, place)
@@ -121,11 +139,11 @@ def _cover(path: str) -> None:
 
 def _make_devices(folder: str) -> None:
     syscalls.mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NOEXEC, SMALL)
-    os.mkdir(f"{folder}/net")
+    Path(folder, "net").mkdir()
     for name, (major, minor) in DEVICES.items():
         os.mknod(f"{folder}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
-        os.chmod(f"{folder}/{name}", 0o666)
+        Path(folder, name).chmod(0o666)  # the umask took bits
     for name, target in STANDARD_FDS.items():
-        os.symlink(target, f"{folder}/{name}")
+        Path(folder, name).symlink_to(target)
     flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | MS_RDONLY
     syscalls.mount("none", folder, flags=flags | MS_NOSUID | MS_NOEXEC)

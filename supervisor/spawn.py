@@ -30,7 +30,7 @@ INHERITED: Final = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDEVMODE")  # 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class SpawnerGone(RuntimeError):
+class SpawnerGone(RuntimeError):  # noqa: N818  # a state more than an error
     """The spawner died: start another. What it bore lives on, what it was asked for may or may not have come to be."""
 
 
@@ -62,7 +62,9 @@ class Spawner:
         ours.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 2 * ORDER_LIMIT)
         command = [sys.executable, "-P", "-m", "supervisor.spawner", "--fd", str(theirs.fileno())]
         with theirs:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=_environment())
+            process = subprocess.Popen(  # noqa: ASYNC220  # a vfork: a millisecond
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=_environment()
+            )
         return cls(process, ours)
 
     async def make_namespace(self, name: str, uid_base: int, uid_count: int) -> int:
@@ -76,8 +78,8 @@ class Spawner:
         self, name: str, uid_base: int, run_dir: Path, state_dir: Path, log_fd: int, *, entry: str = MANAGER_ENTRY
     ) -> int:
         """Bear a manager in its pinned namespace, new or found. Returns its pid; it is the caller's child."""
-        folders = {"run_dir": str(run_dir.resolve()), "state_dir": str(state_dir.resolve())}
-        order = NewManager(name=name, uid_base=uid_base, entry=entry, **folders)
+        run, state = _real(run_dir), _real(state_dir)
+        order = NewManager(name=name, uid_base=uid_base, run_dir=run, state_dir=state, entry=entry)
         return (await self._ask(order, [log_fd])).pid
 
     async def run_app(self, order: RunApp, fds: Sequence[int]) -> int:
@@ -95,10 +97,10 @@ class Spawner:
         """End the spawner, and wait until it is gone. What it bore lives on."""
         self._lose()
         self._orders.close()
-        readable = self._loop.create_future()
-        self._loop.add_reader(self.pidfd, lambda: readable.done() or readable.set_result(None))
+        readable = asyncio.Event()
+        self._loop.add_reader(self.pidfd, readable.set)
         try:
-            await readable
+            await readable.wait()
         finally:
             self._loop.remove_reader(self.pidfd)
         self._process.wait()
@@ -110,7 +112,8 @@ class Spawner:
         data = codec.encode(Request(number, order))  # type: ignore[arg-type]  # one of the four
         if len(data) > ORDER_LIMIT:
             raise SpawnError(f"arguments and environment are {len(data)} bytes, more than {ORDER_LIMIT}")
-        future = self._answers[number] = self._loop.create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._answers[number] = future
         try:
             await self._send(data, fds)
             answer = await future
@@ -162,6 +165,10 @@ class Spawner:
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(SpawnerGone("the spawner is gone"))
+
+
+def _real(folder: Path) -> str:
+    return str(folder.resolve())  # the managers' root has none of the links on the way
 
 
 def _environment() -> dict[str, str]:

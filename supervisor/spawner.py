@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import gc
 import importlib
-import importlib.util
 import os
 import select
 import signal
@@ -24,12 +23,12 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from nsmanager.warm import warm as warm_manager
 from pubsub import codec
 from supervisor import birth, guardian, mounts, rights, syscalls
-from supervisor.orders import MANAGER_ENTRY, ORDER_LIMIT, Answer, Exec, NewManager, NewNamespace, Request, RunApp
+from supervisor.orders import ORDER_LIMIT, Answer, Exec, NewManager, NewNamespace, Request, RunApp
 
 MAX_FDS: Final = 4  # descriptors that come with an order
-WARMER: Final = "nsmanager.warm:warm"  # called once before the first fork
 STATUS_FAILED: Final = 1
 IGNORED: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal's: they are for the supervisor
 
@@ -92,16 +91,17 @@ class Spawner:
     def _obey(self, request: Request, fds: list[int]) -> None:
         try:
             match request.order:
-                case NewNamespace(name=name, uid_base=base, uid_count=count):
-                    self._answer(Answer(number=request.number, inode=birth.make_namespace(name, base, count)))
-                case NewManager() as order:
-                    root = self._root(order.run_dir, order.state_dir)
-                    self._bear(request.number, 0, lambda done: self._manager(order, root, fds, done))
-                case RunApp() as order:
-                    self._bear(request.number, guardian.APP_NAMESPACES, lambda done: guardian.run(order, fds, done))
-                case Exec() as order:
-                    self._bear(request.number, 0, lambda done: guardian.run(order, fds, done))
-        except Exception as exc:  # whatever it is, it is that order's trouble
+                case NewNamespace() as new:
+                    inode = birth.make_namespace(new.name, new.uid_base, new.uid_count)
+                    self._answer(Answer(number=request.number, inode=inode))
+                case NewManager() as manager:
+                    root = self._root(manager.run_dir, manager.state_dir)
+                    self._bear(request.number, 0, lambda done: self._manager(manager, root, fds, done))
+                case RunApp() as app:
+                    self._bear(request.number, guardian.APP_NAMESPACES, lambda done: guardian.run(app, fds, done))
+                case Exec() as command:
+                    self._bear(request.number, 0, lambda done: guardian.run(command, fds, done))
+        except Exception as exc:  # noqa: BLE001  # whatever it is, it is that order's trouble
             self._answer(_failure(request.number, exc))
 
     def _bear(self, number: int, namespaces: int, live: Callable[[Callable[[], None]], None]) -> None:
@@ -164,11 +164,14 @@ class Spawner:
 
 def _between(writer: int, namespaces: int, live: Callable[[Callable[[], None]], None]) -> NoReturn:
     """The child between: make namespaces that only a child can be in, fork the newborn, tell its pid, end."""
+    born = False
 
     def tell(report: Report) -> None:
         os.write(writer, msgspec.json.encode(report) + b"\n")
 
     def done() -> None:
+        nonlocal born
+        born = True
         tell(Report(done=True))
         os.close(writer)
 
@@ -187,14 +190,15 @@ def _between(writer: int, namespaces: int, live: Callable[[Callable[[], None]], 
         status = 0
     except SystemExit as exc:
         status = exc.code if isinstance(exc.code, int) else STATUS_FAILED if exc.code else 0
-    except BaseException as exc:
-        try:
-            tell(Report(errno=getattr(exc, "errno", 0) or 0, error=_words(exc)))
-        except OSError:  # born already: then it is its own log's
+    except BaseException as exc:  # noqa: BLE001  # the same
+        if born:  # then it is for its own log
             traceback.print_exc()
+        else:
+            tell(Report(errno=getattr(exc, "errno", 0) or 0, error=_words(exc)))
     finally:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(status)
 
 
@@ -207,7 +211,7 @@ def _namespace_of_child(prepare: Callable[[], None]) -> int:
             prepare()
             os.write(writer, b"\0")
             signal.pause()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  # nothing of the stack above may run in this child
             os.write(writer, _words(exc).encode())
         finally:
             os._exit(0)
@@ -241,14 +245,9 @@ def _words(exc: BaseException) -> str:
     return f"{text}: {name}" if name else text or type(exc).__name__
 
 
-def warm() -> None:
+def prepare() -> None:
     """Import and use once all that a manager will need, then keep the collector off the shared pages."""
-    for entry, call in ((MANAGER_ENTRY, False), (WARMER, True)):
-        module, _, function = entry.partition(":")
-        if importlib.util.find_spec(module):
-            found = getattr(importlib.import_module(module), function)
-            if call:
-                found()
+    warm_manager()
     gc.collect()
     gc.disable()
     gc.freeze()
@@ -263,7 +262,7 @@ def main() -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     title = syscalls.arguments_area()
-    warm()
+    prepare()
     spawner = Spawner(orders, title)
     spawner.serve()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,7 @@ PR_SET_NO_NEW_PRIVS: Final = 38
 
 NS_GET_USERNS: Final = 0xB701
 NS_GET_NSTYPE: Final = 0xB703
+NS_GET_OWNER_UID: Final = 0xB704
 
 # the same on every architecture since Linux 5.1 unified the numbers
 _SYS_OPEN_TREE: Final = 428
@@ -93,7 +95,7 @@ def setns(fd: int, flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Mount, as mount(2)."""
+    """Attach a filesystem; the arguments are those of the system call."""
     text = data.encode() if data else None
     result = _libc.mount(source.encode(), os.fsencode(target), kind.encode() if kind else None, flags, text)
     _check(result, f"mount {kind or source} on {target}")
@@ -142,7 +144,7 @@ def close_from(first: int) -> None:
 
 
 def prctl(option: int, value: int = 0) -> int:
-    """Do one operation of prctl(2) that takes a number."""
+    """Change one property of the process that a number says; the operations are in the manual."""
     return _check(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
@@ -163,6 +165,12 @@ def capset(permitted: int) -> None:
 def owning_user_namespace(fd: int) -> int:
     """Return a descriptor of the user namespace that owns the namespace `fd` (ioctl_ns(2))."""
     return fcntl.ioctl(fd, NS_GET_USERNS)
+
+
+def owner_uid(fd: int) -> int:
+    """Return the uid that made a user namespace (ioctl_ns(2))."""
+    (uid,) = struct.unpack("I", fcntl.ioctl(fd, NS_GET_OWNER_UID, bytes(4)))
+    return int(uid)
 
 
 def is_network_namespace(fd: int) -> bool:
