@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pubsub.config.convert import BROKEN, Converter, Path, Place
 from pubsub.config.document import DocumentError, Node, line_of, parse, quote
@@ -32,14 +32,14 @@ class Configuration:
     broken: Mapping[str, str]  # name -> file of what is written, but wrong: its last good config stays in force
     settings: SupervisorSettings | None  # None: written, but wrong
     problems: tuple[ConfigProblem, ...]
-    doubtful: frozenset[str]  # files that can't be read as a whole: what came from them stays in force
+    doubtful: frozenset[str]  # files and folders that can't be read: what came from them stays in force
 
     def effective(self, in_force: Mapping[str, Defined]) -> dict[str, Defined]:
         """Return what counts now: the valid ones, and of the others what was in force."""
         kept = {
             name: old
             for name, old in in_force.items()
-            if name in self.broken or (name not in self.instances and old.file in self.doubtful)
+            if name in self.broken or (name not in self.instances and is_doubtful(old.file, self.doubtful))
         }
         return {**kept, **self.instances}
 
@@ -97,6 +97,11 @@ def read_files(
         problems=tuple(problems),
         doubtful=frozenset(merging.doubtful),
     )
+
+
+def is_doubtful(file: str, doubtful: Collection[str]) -> bool:
+    """Tell whether a file, or the folder around it, is among those that can't be read."""
+    return file in doubtful or file.rpartition("/")[0] in doubtful
 
 
 def _read_document(merging: _Merging, file: str, document: Node) -> None:
@@ -165,7 +170,8 @@ def _check_together(merging: _Merging, in_force: Mapping[str, Defined]) -> None:
         fallen = {
             name: in_force[name].config
             for name in in_force
-            if name in merging.broken or (name not in merging.instances and in_force[name].file in merging.doubtful)
+            if name in merging.broken
+            or (name not in merging.instances and is_doubtful(in_force[name].file, merging.doubtful))
         }
         valid = {name: defined.config for name, defined in merging.instances.items()}
         unchanged = {name: config for name, config in valid.items() if _unchanged(name, config, in_force)}
