@@ -1,4 +1,4 @@
-"""A machine that boots: systemd as pid 1 in a container, on a root file system of its own, on a throwaway host's uplink.
+"""A machine that boots: systemd as pid 1 in a container, on a root file system of its own, at the uplink of a host.
 
 The root file system is made once by mmdebstrap, of the release that this machine runs, and kept in CACHE; each machine
 writes to a layer above it that lives in memory and ends with it.
@@ -57,7 +57,7 @@ BOOT = (
 
 
 def root_file_system() -> Path:
-    """Return a root file system of this machine's release with all that nsvisor needs to run; make it if it is not there.
+    """Return a root file system of this release with all that nsvisor needs; make it if it is not there.
 
     Raises AssertionError with mmdebstrap's words; nothing is left behind then.
     """

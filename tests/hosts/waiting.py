@@ -9,7 +9,7 @@ T = TypeVar("T")
 POLL_INTERVAL = 0.01  # seconds between two looks; a test that waits needs no better resolution
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T | None], timeout: float = 5.0, what: str = "") -> T:
     """Return the first true value of `condition`.
 
     Raises AssertionError with the last value after `timeout` seconds. The condition's own AssertionErrors count as
