@@ -1,0 +1,164 @@
+"""One instance as a supervisor would make it: a hub, a namespace with the rights of birth, its link, and its manager."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import pubsub
+from pubsub.codec import digest
+from pubsub.topics import BusGrant, NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus
+from pubsub.values import AddressRange, Duration, MacAddress, PortMap
+from tests.hosts import Host, wait_until
+
+UID_BASE = 0x7FF0_0000  # far from what a real daemon of this machine would give away
+RUN_DIR = "/run/nsvisor"
+NAME = "red"
+CONFIG = NamespaceConfig(
+    link=NamespaceLink(ifname="up0", address=IPv4Interface("100.127.0.1/31"), gateway=IPv4Address("100.127.0.0")),
+    bridge=IPv4Interface("10.1.0.1/24"),
+    mtu=1500,
+    domain="red.internal",
+    range=AddressRange.parse("10.1.0.64-10.1.0.191"),
+    lease_time=Duration(3600),
+    hosts={"printer": IPv4Address("10.1.0.9")},
+    apps=(
+        NamespaceApp(
+            name="web",
+            mac=MacAddress.parse("02:00:00:00:00:80"),
+            address=IPv4Address("10.1.0.80"),
+            ports=(PortMap.parse("8080:80/tcp"),),
+        ),
+    ),
+)
+
+
+class Rig:
+    """A context manager. The manager runs from `start` on."""
+
+    def __init__(self) -> None:
+        self.stack = contextlib.ExitStack()
+        self.config = CONFIG
+        self.pid = 0
+
+    def __enter__(self) -> Rig:
+        self.host = self.stack.enter_context(Host(NAME))
+        self.run_dir = self.host.path(RUN_DIR)
+        self.start_hub()
+        self.nest = self.host.popen(
+            [sys.executable, "-m", "tests.functional.nsmanager.nest"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self.nest.stdout
+        assert self.nest.stdout.readline() == "ready\n"
+        self.order(f"namespace {NAME} {UID_BASE}")
+        self.host.sh(f"""
+            ip link add v-{NAME} group 196 up type veth peer name up0 netns {NAME}
+            ip addr add 100.127.0.0/31 dev v-{NAME}
+        """)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def start_hub(self) -> None:
+        folders = ["--run-dir", RUN_DIR, "--state-dir", "/var/lib/nsvisor"]
+        self.hub = self.host.popen([sys.executable, "-m", "pubsub", *folders], stderr=subprocess.DEVNULL)
+
+    def order(self, line: str) -> int:
+        assert self.nest.stdin
+        assert self.nest.stdout
+        self.nest.stdin.write(line + "\n")
+        self.nest.stdin.flush()
+        return int(self.nest.stdout.readline())
+
+    def start(self) -> None:
+        """Start the manager."""
+        self.pid = self.order(f"manager {NAME} {UID_BASE} /run/{NAME}.log")
+
+    def kill(self) -> None:
+        """Kill the manager, as nothing could forbid."""
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until(lambda: not self.alive(self.pid))
+
+    def alive(self, pid: int) -> bool:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return False
+
+    def publish(self, **changes: Any) -> None:
+        """Publish the config with some fields changed, as the supervisor."""
+        self.config = msgspec.structs.replace(self.config, **changes)
+        asyncio.run(self._publish())
+
+    async def _publish(self) -> None:
+        grant = BusGrant(publish=(f"nsmanager/{NAME}/*",), subscribe=(f"supervisor/{NAME}/NamespaceConfig",))
+        async with pubsub.connect(self.run_dir, agent="supervisor") as bus:
+            await bus.publish(BusGrant, initial={str(UID_BASE): grant})
+            await bus.publish(NamespaceConfig, scope=NAME, initial={NAME: self.config})
+
+    def status(self) -> NamespaceStatus | None:
+        """Return what the manager published last."""
+
+        async def read() -> NamespaceStatus | None:
+            async with pubsub.connect(self.run_dir, agent="supervisor") as bus:
+                return (await bus.table(NamespaceStatus, agent="nsmanager", scope=NAME)).get(NAME)
+
+        return asyncio.run(read())
+
+    def wait_ready(self, timeout: float = 5.0) -> NamespaceStatus:
+        """Wait until the manager says that the last config is in force."""
+
+        def look() -> NamespaceStatus | None:
+            status = self.status()
+            return status if status and status.ready and status.config == digest(self.config) else None
+
+        try:
+            return wait_until(look, timeout, "ready")
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.status()}\n{self.log()}") from exc
+
+    def attach(self, app: str, mac: str = "") -> Host:
+        """Return a new host with an `eth0` whose other end is the port `p-<app>` of the instance's namespace."""
+        made = self.stack.enter_context(Host(app))
+        address = f"address {mac}" if mac else ""
+        self.inside(f"""
+            ip link add p-{app} group 196 type veth peer name eth0 netns {made.pid}
+            nsenter --net=/proc/{made.pid}/ns/net ip link set eth0 {address} up
+        """)
+        return made
+
+    def app(self, **changes: Any) -> NamespaceApp:
+        """Return the app of the first config, with some fields changed."""
+        return msgspec.structs.replace(CONFIG.apps[0], **changes)
+
+    def inside(self, script: str) -> str:
+        """Run a script in the instance's namespace, as an administrator would."""
+        return self.host.sh(script, netns=NAME)
+
+    def state(self) -> str:
+        """Return all that the plan is about, as text; indices and counters left out."""
+        return self.inside("""
+            for link in lo up0 br0; do ip -o link show "$link" | sed 's/^[0-9]*: //'; done
+            ip -o -4 addr show | awk '{print $2, $4}'
+            ip -4 route show table all
+            ip link show master br0 | sed 's/^[0-9]*: //'
+            sysctl net.ipv4.ip_forward net.ipv4.conf.all net.ipv4.conf.up0 net.ipv4.conf.br0 net.bridge
+            sysctl net.ipv6.conf.all.disable_ipv6
+            nft -s list ruleset
+        """)
+
+    def log(self) -> str:
+        return self.host.read_file(f"/run/{NAME}.log")
+
+    def dnsmasq(self) -> int:
+        """Return the pid in dnsmasq's pid file."""
+        return int(self.host.read_file(f"{RUN_DIR}/instances/{NAME}/dnsmasq.pid"))

@@ -1,0 +1,89 @@
+"""What somebody changes by hand is as planned again in under two seconds; what isn't ours is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.functional.nsmanager.rig import Rig
+from tests.hosts import wait_until
+
+REPAIR = 2.0  # seconds
+
+BY_HAND = (
+    "ip link del br0",
+    "ip link set br0 down",
+    "ip link set up0 down",
+    "ip link set lo down",
+    "ip link set br0 mtu 1300",
+    "ip link set up0 mtu 1300",
+    "ip link set br0 address 02:00:00:00:00:99",
+    "ip link set p-web nomaster",
+    "ip link set p-web down",
+    "ip addr del 10.1.0.1/24 dev br0",
+    "ip addr flush dev up0",
+    "ip route del default",
+    "ip route replace default dev lo",
+    "ip route add 192.0.2.0/24 via 100.127.0.0 proto 196",
+    "ip addr add 192.0.2.1/32 dev br0 proto 196",
+    "sysctl -w net.ipv4.ip_forward=0",
+    "sysctl -w net.ipv4.conf.up0.rp_filter=0",
+    "sysctl -w net.ipv4.conf.all.accept_redirects=1",  # of which no event tells
+    "sysctl -w net.bridge.bridge-nf-call-iptables=1",
+    "nft delete table inet nsvisor",
+    "nft flush ruleset",
+    "nft delete table inet nsvisor_digest",
+    "nft flush chain inet nsvisor forward",
+    "nft insert rule inet nsvisor input accept",
+    "nft delete element inet nsvisor portmap '{ tcp . 8080 }'",
+    "nft add element inet nsvisor portmap '{ tcp . 8081 : 10.1.0.81 . 80 }'",
+)
+FOREIGN = """
+ip link add br7 type bridge
+ip addr add 192.0.2.1/32 dev br0
+ip route add 198.51.100.0/24 dev br0
+ip route add 203.0.113.0/24 dev br0 proto static
+ip rule add pref 7 from 192.0.2.1 lookup 77
+nft add table inet other
+nft add chain inet other forward '{ type filter hook forward priority 10; }'
+sysctl -w net.ipv4.conf.br0.proxy_arp=1
+"""
+
+
+@pytest.fixture
+def planned(rig: Rig) -> str:
+    """The state of a namespace that is as planned, with one app's port."""
+    rig.publish(apps=(rig.app(ifname="p-web"),))
+    rig.attach("web")
+    rig.start()
+    rig.wait_ready()
+    return rig.state()
+
+
+def test_drift_is_repaired_in_under_two_seconds(rig: Rig, planned: str) -> None:
+    for command in BY_HAND:
+        if rig.host.run(["sh", "-c", command], netns="red", check=False).returncode and "proto 196" in command:
+            continue  # `ip addr … proto` came with iproute2 6.3
+        wait_until(lambda: rig.state() == planned, REPAIR, command)
+    assert " ERROR " not in rig.log()
+
+
+def test_foreign_objects_are_untouched(rig: Rig, planned: str) -> None:
+    rig.inside(FOREIGN)
+    before = rig.state() + rig.inside("ip rule")
+    rig.inside("ip route del default")
+    wait_until(lambda: rig.state() + rig.inside("ip rule") == before, REPAIR)
+    rig.publish(hosts={})
+    rig.wait_ready()
+    rig.kill()
+    rig.start()
+    wait_until(lambda: rig.log().count("manager of red") == 2)
+    rig.publish(apps=(rig.app(ifname="p-web"),), mtu=1400)
+    rig.wait_ready()
+    after = rig.state() + rig.inside("ip rule")
+    assert after.replace("mtu 1400", "mtu 1500") == before
+    assert planned != before
+
+
+def test_somebody_who_undoes_all_is_told_of(rig: Rig, planned: str) -> None:
+    rig.inside("ip link set p-web mtu 1500")
+    assert rig.state() == planned
