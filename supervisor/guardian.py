@@ -15,12 +15,13 @@ import signal
 import socket
 import termios
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 
+from pubsub import codec
 from supervisor import birth, command_mounts, guardian_network, rights, syscalls
-from supervisor.orders import Exec, RunApp
+from supervisor.orders import COMMAND_LIMIT, Exec, RunApp
 
 APP_NAMESPACES: Final = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS
 STDIO_FDS: Final = (3, 4, 5)  # the command's, as they lie in the guardian
@@ -29,6 +30,9 @@ HOST_PROC_FD: Final = 7
 OUT_OF_WAY: Final = 64  # lowest descriptor while they are being moved
 TO_GROUP: Final = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})  # a terminal signals the whole group
 UMASK: Final = 0o022
+
+
+Command = TypeVar("Command", RunApp, Exec)
 
 
 class CommandError(RuntimeError):
@@ -63,8 +67,13 @@ class Session:
             raise EOFError from exc
 
 
-def run(order: RunApp | Exec, fds: list[int], done: Callable[[], None]) -> None:
-    """Enter the namespaces, call `done`, and stand over the command until it ends."""
+def run(app: bool, fds: list[int], done: Callable[[], None]) -> None:
+    """Enter the namespaces, call `done`, and stand over the command until it ends.
+
+    `fds` as of NewGuardian. An app's namespaces are made already, by the caller's parent.
+    """
+    *fds, file = fds
+    order: RunApp | Exec = _read(file, RunApp) if app else _read(file, Exec)
     host_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # before the app's own covers it
     _enter(order)
     syscalls.set_name("nsguard")
@@ -92,6 +101,10 @@ def run(order: RunApp | Exec, fds: list[int], done: Callable[[], None]) -> None:
         _signal(command, signal.SIGKILL, group=True)
     if status is not None:
         session.tell(**({"signal": -status} if status < 0 else {"exit": status}))
+
+
+def _read(file: int, kind: type[Command]) -> Command:
+    return codec.decode(kind, os.pread(file, COMMAND_LIMIT, 0))
 
 
 def _enter(order: RunApp | Exec) -> None:

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Interface
 import msgspec
 
 MANAGER_ENTRY = "nsmanager.manager:main"
-ORDER_LIMIT = 2 * 1024 * 1024  # bytes; arguments and environment of a command: the kernel's usual limit for both
+ORDER_LIMIT = 65536  # bytes
+COMMAND_LIMIT = 4 * 1024 * 1024  # bytes of a RunApp or Exec; the kernel takes 2 MiB of arguments and environment
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
@@ -32,8 +33,17 @@ class NewManager(Order, frozen=True, kw_only=True):
     entry: str = MANAGER_ENTRY  # `module:function`, called with name, run_dir and state_dir
 
 
+class NewGuardian(Order, frozen=True, kw_only=True):
+    """What stands over a command. Descriptors: stdin, stdout, stderr, session, and a file that holds the command.
+
+    The spawner never reads the command: managers, born later from its memory, could find a user's environment there.
+    """
+
+    app: bool  # the file holds a RunApp, else an Exec
+
+
 class RunApp(Order, frozen=True, kw_only=True):
-    """A command as an app, in namespaces of its own. Descriptors: stdin, stdout, stderr, session."""
+    """A command as an app, in namespaces of its own."""
 
     instance: str
     app: str
@@ -52,7 +62,7 @@ class RunApp(Order, frozen=True, kw_only=True):
 
 
 class Exec(Order, frozen=True, kw_only=True):
-    """A command inside the pinned namespace of an instance. Descriptors as of RunApp."""
+    """A command inside the pinned namespace of an instance."""
 
     instance: str
     argv: tuple[str, ...]
@@ -68,7 +78,7 @@ class Request(msgspec.Struct, frozen=True):
     """One order, numbered by the supervisor."""
 
     number: int
-    order: NewNamespace | NewManager | RunApp | Exec
+    order: NewNamespace | NewManager | NewGuardian
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,18 +14,17 @@ from typing import Final, Self
 from pubsub import codec
 from supervisor import syscalls
 from supervisor.orders import (
+    COMMAND_LIMIT,
     MANAGER_ENTRY,
-    ORDER_LIMIT,
     Answer,
     Exec,
+    NewGuardian,
     NewManager,
     NewNamespace,
-    Order,
     Request,
     RunApp,
 )
 
-SO_SNDBUFFORCE: Final = 32
 INHERITED: Final = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDEVMODE")  # of the environment; managers see it
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -59,7 +58,6 @@ class Spawner:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 2 * ORDER_LIMIT)
         command = [sys.executable, "-P", "-m", "supervisor.spawner", "--fd", str(theirs.fileno())]
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220  # a vfork: a millisecond
@@ -87,11 +85,23 @@ class Spawner:
 
         `fds` are stdin, stdout, stderr and the session.
         """
-        return (await self._ask(order, fds)).pid
+        return await self._guard(order, fds)
 
     async def exec(self, order: Exec, fds: Sequence[int]) -> int:
         """Bear the guardian of a command inside an instance's namespace. Returns its pid. `fds` as of `run_app`."""
-        return (await self._ask(order, fds)).pid
+        return await self._guard(order, fds)
+
+    async def _guard(self, order: RunApp | Exec, fds: Sequence[int]) -> int:
+        data = codec.encode(order)
+        if len(data) > COMMAND_LIMIT:
+            raise SpawnError(f"arguments and environment are {len(data)} bytes, more than {COMMAND_LIMIT}")
+        file = os.memfd_create("command")
+        try:
+            os.pwrite(file, data, 0)
+            answer = await self._ask(NewGuardian(app=isinstance(order, RunApp)), [*fds, file])
+        finally:
+            os.close(file)
+        return answer.pid
 
     async def close(self) -> None:
         """End the spawner, and wait until it is gone. What it bore lives on."""
@@ -106,12 +116,10 @@ class Spawner:
         self._process.wait()
         os.close(self.pidfd)
 
-    async def _ask(self, order: Order, fds: Sequence[int] = ()) -> Answer:
+    async def _ask(self, order: NewNamespace | NewManager | NewGuardian, fds: Sequence[int] = ()) -> Answer:
         self._numbers += 1
         number = self._numbers
-        data = codec.encode(Request(number, order))  # type: ignore[arg-type]  # one of the four
-        if len(data) > ORDER_LIMIT:
-            raise SpawnError(f"arguments and environment are {len(data)} bytes, more than {ORDER_LIMIT}")
+        data = codec.encode(Request(number, order))
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._answers[number] = future
         try:

@@ -26,9 +26,9 @@ import msgspec
 from nsmanager.warm import warm as warm_manager
 from pubsub import codec
 from supervisor import birth, guardian, mounts, rights, syscalls
-from supervisor.orders import ORDER_LIMIT, Answer, Exec, NewManager, NewNamespace, Request, RunApp
+from supervisor.orders import ORDER_LIMIT, Answer, NewGuardian, NewManager, NewNamespace, Request
 
-MAX_FDS: Final = 4  # descriptors that come with an order
+MAX_FDS: Final = 5  # descriptors that come with an order
 STATUS_FAILED: Final = 1
 IGNORED: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal's: they are for the supervisor
 
@@ -97,10 +97,9 @@ class Spawner:
                 case NewManager() as manager:
                     root = self._root(manager.run_dir, manager.state_dir)
                     self._bear(request.number, 0, lambda done: self._manager(manager, root, fds, done))
-                case RunApp() as app:
-                    self._bear(request.number, guardian.APP_NAMESPACES, lambda done: guardian.run(app, fds, done))
-                case Exec() as command:
-                    self._bear(request.number, 0, lambda done: guardian.run(command, fds, done))
+                case NewGuardian(app=app):
+                    namespaces = guardian.APP_NAMESPACES if app else 0
+                    self._bear(request.number, namespaces, lambda done: guardian.run(app, fds, done))
         except Exception as exc:  # noqa: BLE001  # whatever it is, it is that order's trouble
             self._answer(_failure(request.number, exc))
 
@@ -186,6 +185,7 @@ def _between(writer: int, namespaces: int, live: Callable[[Callable[[], None]], 
         gc.enable()
         for number in IGNORED:
             signal.signal(number, signal.SIG_DFL)
+        syscalls.leave_keyring()
         live(done)
         status = 0
     except SystemExit as exc:

@@ -53,6 +53,9 @@ _SYS_OPEN_TREE: Final = 428
 _SYS_MOVE_MOUNT: Final = 429
 _SYS_CLOSE_RANGE: Final = 436
 _SYS_MOUNT_SETATTR: Final = 442  # Linux 5.12
+_SYS_KEYCTL: Final = {"x86_64": 250, "armv7l": 311, "ppc64le": 271, "s390x": 280, "i686": 288}
+_SYS_KEYCTL_GENERIC: Final = 219  # aarch64, riscv64, loongarch64: asm-generic/unistd.h
+_KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_RECURSIVE: Final = 0x8000
@@ -179,6 +182,15 @@ def is_network_namespace(fd: int) -> bool:
         return fcntl.ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET
     except OSError:  # ENOTTY: an ordinary file
         return False
+
+
+def leave_keyring() -> None:
+    """Give the calling process a session keyring of its own: what is in the inherited one, it could read.
+
+    No error where the kernel has no keyrings, or a filter forbids the call (then there is nothing to read either).
+    """
+    number = _SYS_KEYCTL.get(os.uname().machine, _SYS_KEYCTL_GENERIC)
+    _libc.syscall(_long(number), _long(_KEYCTL_JOIN_SESSION_KEYRING), None)
 
 
 def arguments_area() -> tuple[int, int]:

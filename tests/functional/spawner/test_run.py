@@ -252,7 +252,7 @@ async def errors() -> None:
             async with client(running, command("true", instance="nope")):
                 pass
         with pytest.raises(SpawnError, match="more than"):
-            async with client(running, command("true", "x" * 3_000_000)):
+            async with client(running, command("true", "x" * 5_000_000)):
                 pass
 
 
