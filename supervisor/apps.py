@@ -1,0 +1,146 @@
+"""Running apps: who stands over them, their links to the instance's bridge, and taps lent to an instance.
+
+The supervisor only makes or moves links; the manager puts them under its bridge when its config names them, and what is
+inside an app's namespace is done by a process born there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from nsmanager.items.link import IFINFOMSG, IFLA_IFNAME
+from nsmanager.namespace import Namespace
+from nsmanager.netlink import text, u32
+from pubsub.topics import NamespaceApp
+from supervisor.birth import NETNS_DIR
+from supervisor.child import Child
+from supervisor.control import ControlError
+from supervisor.items import IFLA_NET_NS_FD, make_veth
+from supervisor.names import app_port
+from supervisor.orders import Exec, RunApp
+from supervisor.plan import InstancePlan
+from supervisor.records import AppRecord, Records
+from supervisor.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+APP_IFNAME = "eth0"  # the app's end of its link
+
+
+class Apps:
+    """The apps that run now, of all instances."""
+
+    def __init__(self, ns: Namespace, records: Records, zygote: Zygote, wake: Callable[[], None]) -> None:
+        self._ns = ns
+        self._records = records
+        self._zygote = zygote
+        self._wake = wake
+        self._watched: dict[tuple[str, str], Child] = {}
+        self._new: asyncio.Queue[tuple[str, str, Child]] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Adopt the apps that run, and note the end of each. Runs until cancelled; the apps live on then."""
+        async with asyncio.TaskGroup() as group:
+            for name, record in list(self._records.entries.items()):
+                for app, known in record.apps.items():
+                    child = Child.find(known.process)
+                    if child is None:
+                        self._forget(name, app)
+                    else:
+                        self._new.put_nowait((name, app, child))
+            while True:
+                name, app, child = await self._new.get()
+                group.create_task(self._watch(name, app, child))
+
+    async def _watch(self, name: str, app: str, child: Child) -> None:
+        self._watched[name, app] = child
+        try:
+            how = await child.ended()
+        finally:
+            del self._watched[name, app]
+            child.close()
+        log.info("instance %s: app %s (pid %s) %s", name, app, child.pid, how)
+        self._forget(name, app)
+        self._wake()
+
+    def pids(self) -> set[int]:
+        """The processes whose end is waited for here."""
+        return {child.pid for child in self._watched.values()}
+
+    def ports(self) -> dict[tuple[str, str], str]:
+        """The apps' ports on the bridges, by instance and app."""
+        return {
+            (name, app): known.port
+            for name, record in self._records.entries.items()
+            for app, known in record.apps.items()
+        }
+
+    def running(self, name: str) -> dict[str, AppRecord]:
+        """The running apps of one instance."""
+        record = self._records.get(name)
+        return dict(record.apps) if record else {}
+
+    async def exec(self, order: Exec, fds: Sequence[int]) -> int:
+        """Run a command inside an instance's own namespace. Returns its guardian's pid; nobody waits for its end."""
+        return await (await self._zygote.current()).exec(order, fds)
+
+    async def start(self, name: str, plan: InstancePlan, app: str, order: RunApp, fds: Sequence[int]) -> int:
+        """Run a command as an app: its guardian is born, then linked to the instance. Returns the guardian's pid."""
+        if app in self.running(name):
+            raise ControlError(f"app {app} of instance {name} runs already; choose another --name, or end it", 1)
+        pid = await (await self._zygote.current()).run_app(order, fds)
+        child = Child.of(pid)
+        if child is None:
+            raise ControlError(f"app {app} of instance {name} ended before it began", 1)
+        try:
+            self.link(name, app, plan.config.mtu, f"/proc/{pid}/ns/net")
+        except OSError as exc:
+            child.signal(signal.SIGKILL)
+            raise ControlError(f"app {app} of instance {name} can't be linked: {exc}", 1) from exc
+        self._remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
+        return pid
+
+    def link(self, name: str, app: str, mtu: int, netns: str) -> None:
+        """Make the veth between an instance and an app's namespace, both ends where they belong. Raises OSError."""
+        inner = os.open(f"{NETNS_DIR}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            outer = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, APP_IFNAME) + u32(IFLA_NET_NS_FD, outer)
+                make_veth(self._ns, app_port(app), mtu, peer, netns=inner)
+            finally:
+                os.close(outer)
+        finally:
+            os.close(inner)
+        log.info(
+            "instance %s: ip link add %s netns %s mtu %s up type veth peer name %s netns %s",
+            *(name, app_port(app), name, mtu, APP_IFNAME, netns),
+        )
+
+    def _remember(self, name: str, app: str, known: AppRecord, child: Child) -> None:
+        record = self._records[name]
+        self._records.put(name, replace(record, apps={**record.apps, app: known}))
+        self._new.put_nowait((name, app, child))
+        self._wake()
+
+    def _forget(self, name: str, app: str) -> None:
+        record = self._records.get(name)
+        if record is not None and app in record.apps:
+            self._records.put(name, replace(record, apps={k: v for k, v in record.apps.items() if k != app}))
+
+    def end_all(self, name: str) -> None:
+        """End the commands that `run` started in an instance; with its guardian ends all of an app."""
+        for (instance, app), child in self._watched.items():
+            if instance == name and self._records[name].apps[app].kind == "run":
+                child.signal(signal.SIGKILL)
+
+
+def planned_app(plan: InstancePlan, app: str) -> NamespaceApp | None:
+    """Return an app as it is planned, None when the config doesn't name it."""
+    return next((one for one in plan.config.apps if one.name == app), None)

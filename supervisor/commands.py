@@ -1,0 +1,150 @@
+"""What nsvisord does for those who ask by the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from nsmanager.place import Place
+from nsmanager.plan import plan as plan_namespace
+from nsmanager.reconcile import diff, observe
+from pubsub import codec
+from pubsub.topics import NetworkInstanceConfig
+from supervisor import __version__
+from supervisor.apps import planned_app
+from supervisor.control import ControlError, Request
+from supervisor.items import HOST_KINDS
+from supervisor.names import app_mac
+from supervisor.observe import gather
+from supervisor.orders import Exec, RunApp
+from supervisor.plan import InstancePlan, Plan, plan
+from supervisor.spawn import SpawnError, SpawnerGone
+from supervisor.supervisor import Supervisor
+
+NOT_FOUND = 3  # exit code for the command line: no such thing
+SESSION_FDS = 4  # stdin, stdout, stderr, session
+
+
+class Commands:
+    """The commands of one daemon."""
+
+    def __init__(self, supervisor: Supervisor, reload: asyncio.Event, stop: asyncio.Event) -> None:
+        self._supervisor = supervisor
+        self._reload = reload
+        self._stop = stop
+
+    async def handle(self, request: Request) -> dict[str, Any]:
+        """Do what is asked. Raises ControlError."""
+        match request.do:
+            case "ping":
+                return {"pid": os.getpid(), "version": __version__}
+            case "reload":
+                self._reload.set()
+                return {}
+            case "down":
+                await self._supervisor.down()
+                self._stop.set()
+                return {}
+            case "plan":
+                return await self.plan(request.body)
+            case "run" | "exec":
+                try:
+                    return await (self.run(request) if request.do == "run" else self.exec(request))
+                except (OSError, SpawnError, SpawnerGone) as exc:
+                    raise ControlError(f"{request.do}: {exc}", 1) from exc
+        raise ControlError(f"unknown command {request.do!r}; is the command line newer than nsvisord?", 2)
+
+    async def run(self, request: Request) -> dict[str, Any]:
+        """Run a command as an app of an instance, for its caller."""
+        name, instance = self.instance(request.body)
+        apps = self._supervisor.apps
+        app = str(request.body.get("name") or "")
+        if not app:
+            app = next(f"run-{n}" for n in range(1, 100000) if f"run-{n}" not in apps.running(name))
+        configured = self._supervisor.configs.wanted[name].apps.get(app)
+        planned = planned_app(instance, app)
+        fixed = configured.address if configured else None
+        order = RunApp(
+            instance=name,
+            app=app,
+            hostname=app,
+            mac=str(planned.mac if planned else app_mac(name, app)),
+            address=instance.on_bridge(fixed) if fixed else None,
+            gateway=instance.config.bridge.ip if fixed else None,
+            resolv_conf=resolv_conf(instance),
+            mtu=instance.config.mtu,
+            **self.command(request),
+        )
+        return {"pid": await apps.start(name, instance, app, order, request.fds), "app": app}
+
+    async def exec(self, request: Request) -> dict[str, Any]:
+        """Run a command inside an instance's own namespace, for its caller."""
+        name, instance = self.instance(request.body)
+        order = Exec(instance=name, resolv_conf=resolv_conf(instance), **self.command(request))
+        return {"pid": await self._supervisor.apps.exec(order, request.fds)}
+
+    def command(self, request: Request) -> dict[str, Any]:
+        """Return what is common to both: the command, and the caller as the kernel names it."""
+        body, caller = request.body, request.caller
+        if len(request.fds) != SESSION_FDS:
+            raise ControlError("run and exec need stdin, stdout, stderr and a session", 2)
+        return {
+            "argv": tuple(map(str, body["argv"])),
+            "env": {str(key): str(value) for key, value in body["env"].items()},
+            "cwd": str(body["cwd"]),
+            "uid": caller.uid,
+            "gid": caller.gid,
+            "groups": caller.groups,
+        }
+
+    def instance(self, body: Mapping[str, Any]) -> tuple[str, InstancePlan]:
+        """Return the instance that a request names, as it is planned; its namespace stands."""
+        name = str(body.get("instance"))
+        planned = self._supervisor.plan.instances.get(name)
+        if planned is None:
+            known = ", ".join(sorted(self._supervisor.plan.instances)) or "none"
+            raise ControlError(f"instance {name!r} does not exist; known: {known}", NOT_FOUND)
+        if name not in self._supervisor.instances or not self._supervisor.instances[name].inode:
+            raise ControlError(f"instance {name} has no namespace yet; see `nsvisor describe instance {name}`", 1)
+        return name, planned
+
+    async def plan(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Say what the given instances, in place of those of the same name, would change. Nothing is done."""
+        supervisor = self._supervisor
+        given = {
+            str(name): codec.from_plain(NetworkInstanceConfig, value)
+            for name, value in body.get("instances", {}).items()
+        }
+        configs = {**supervisor.configs.wanted, **given}
+        new = await self.planned(configs)
+        observed = await observe(supervisor.ns, new.items, HOST_KINDS)
+        fresh = [name for name in given if name in new.instances and name not in supervisor.instances]
+        return {
+            "host": [*(f"ip netns add {name}" for name in fresh), *map(str, diff(new.items, observed))],
+            "instances": {
+                name: self.inside(name, new.instances[name], supervisor.plan.instances.get(name))
+                for name in given
+                if name in new.instances
+            },
+            "problems": [f"instance {name}: {reason}" for name, reason in supervisor.refused.items() if name in given],
+        }
+
+    async def planned(self, configs: Mapping[str, NetworkInstanceConfig]) -> Plan:
+        """Plan as if these were the configs, and all their namespaces stood."""
+        supervisor = self._supervisor
+        lots = supervisor.allot(configs)
+        facts = await gather(supervisor.ns, supervisor.sysctls.originals, lots, supervisor.apps.ports())
+        return plan(configs, supervisor.configs.settings, facts, lots)
+
+    def inside(self, name: str, new: InstancePlan, old: InstancePlan | None) -> list[str]:
+        """Return what would change inside an instance, against what it was told last."""
+        place = Place(name=name, run_dir=self._supervisor.paths.run, state_dir=self._supervisor.paths.state)
+        before = plan_namespace(old.config, place) if old else ()
+        return [str(change) for change in diff(plan_namespace(new.config, place), {item.key: item for item in before})]
+
+
+def resolv_conf(instance: InstancePlan) -> str:
+    """Return the resolv.conf(5) for whoever lives in an instance."""
+    return f"search {instance.config.domain}\nnameserver {instance.config.bridge.ip}\n"

@@ -1,0 +1,248 @@
+"""One instance's life on the supervisor's side: its namespace stands, its manager runs, whatever happens to either."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from supervisor import birth, syscalls
+from supervisor.backoff import delay, is_crash_loop
+from supervisor.child import Child, processes_of
+from supervisor.names import UIDS_PER_INSTANCE, uid_base
+from supervisor.records import Record, Records
+from supervisor.spawn import SpawnerGone, SpawnError
+from supervisor.status import View
+from supervisor.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_LIMIT = 10.0  # seconds without a beat (one each 2 s): the manager hangs
+RETRY = 2.0  # seconds between two tries to make a namespace whose name is taken
+KILL_DEADLINE = 10.0  # seconds for all processes of a deleted instance to vanish after SIGKILL
+MANAGER_COMM = "nsm-"  # how the names of managers' processes begin (see spawner.py)
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """The three folders of one daemon."""
+
+    config: Path
+    run: Path
+    state: Path
+
+    def instance(self, name: str) -> Path:
+        """The folder of the manager's and its services' volatile files."""
+        return self.run / "instances" / name
+
+    def lasting(self, name: str) -> Path:
+        """The folder of the files that survive a reboot."""
+        return self.state / "instances" / name
+
+    def log(self, name: str) -> Path:
+        """Where the manager and its services write what they have to say."""
+        return self.run / "logs" / f"{name}.log"
+
+
+class Instance:
+    """The life of one instance; `live` runs it, everything else can be read at any time."""
+
+    def __init__(
+        self,
+        name: str,
+        slot: int,
+        paths: Paths,
+        records: Records,
+        zygote: Zygote,
+        *,
+        stands: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.slot = slot
+        self.uids = range(uid_base(slot), uid_base(slot) + UIDS_PER_INSTANCE)
+        self.inode = 0  # of its namespace; 0: it doesn't stand
+        self.manager: Child | None = None
+        self.deaths: list[float] = []  # of managers, on the monotonic clock
+        self.restarts = 0
+        self.trouble = ""  # why there is no namespace or no manager
+        self.last_error = ""
+        self._since = 0.0  # when the manager was born or adopted, on the monotonic clock
+        self._paths = paths
+        self._records = records
+        self._zygote = zygote
+        self._stands = stands  # called once the namespace stands
+        self._changed = changed  # called when anything else here changed
+
+    async def live(self) -> None:
+        """Make or adopt the namespace, then keep a manager in it. Runs until cancelled; both live on then."""
+        while not self.inode:
+            try:
+                await self.ensure_namespace()
+            except (OSError, SpawnerGone, SpawnError) as exc:
+                self.fail(f"instance {self.name}: {exc}")
+                await asyncio.sleep(RETRY)
+        self.trouble = ""
+        self._stands()
+        while True:
+            try:
+                await self.keep_manager()
+            except (OSError, SpawnerGone, SpawnError) as exc:
+                self.fail(f"instance {self.name}: its manager can't be started: {exc}")
+                self.deaths.append(time.monotonic())
+
+    async def ensure_namespace(self) -> None:
+        """Adopt our namespace or make it. Raises FileExistsError when the name is somebody else's."""
+        record = self._records.get(self.name)
+        inode = birth.namespace_inode(self.name)
+        if inode:
+            made_by_us = record is not None and (
+                record.inode == inode or (not record.inode and namespace_owner(self.name) == self.uids.start)
+            )
+            if not made_by_us:
+                raise FileExistsError(
+                    f"a network namespace {birth.NETNS_DIR}/{self.name} exists and is not ours; "
+                    f"rename the instance, or delete it with `ip netns del {self.name}`"
+                )
+        else:
+            self._records.put(self.name, Record(slot=self.slot))  # the intent, before the deed
+            inode = await (await self._zygote.current()).make_namespace(self.name, self.uids.start, UIDS_PER_INSTANCE)
+            log.info("instance %s: ip netns add %s", self.name, self.name)
+            record = None
+        self._records.put(self.name, msgspec.structs.replace(record or Record(slot=self.slot), inode=inode))
+        self.inode = inode
+
+    async def keep_manager(self) -> None:
+        """Adopt the manager or start one, and wait for its end."""
+        child = self.running_manager()
+        if child is None:
+            await asyncio.sleep(delay(self.deaths, time.monotonic()))
+            child = await self.start_manager()
+        else:
+            log.info("instance %s: manager adopted, pid %s", self.name, child.pid)
+        self.manager, self._since = child, time.monotonic()
+        self.trouble = ""
+        self._records.put(self.name, msgspec.structs.replace(self._records[self.name], manager=child.identity))
+        self._changed()
+        try:
+            how = await child.ended()
+        finally:
+            self.manager = None
+            child.close()
+        self.restarts += 1
+        self.deaths = [*self.deaths[-16:], time.monotonic()]
+        self.fail(f"instance {self.name}: manager (pid {child.pid}) {how}")
+
+    def running_manager(self) -> Child | None:
+        """Return the manager that runs already: the recorded one, or one born just before the supervisor died."""
+        record = self._records[self.name]
+        found = Child.find(record.manager)
+        if found is not None or record.manager is not None:
+            return found
+        for pid in processes_of(range(self.uids.start, self.uids.start + 1)):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith(MANAGER_COMM):
+                    return Child.of(pid)
+        return None
+
+    async def start_manager(self) -> Child:
+        """Have a manager born in the namespace. Raises OSError, SpawnerGone."""
+        log_fd = os.open(self._paths.log(self.name), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            pid = await (await self._zygote.current()).spawn_manager(
+                self.name, self.uids.start, self._paths.run, self._paths.state, log_fd
+            )
+        finally:
+            os.close(log_fd)
+        child = Child.of(pid)
+        if child is None:
+            raise ProcessLookupError(f"pid {pid} died at birth; see `nsvisor logs {self.name}`")
+        log.info("instance %s: manager started, pid %s", self.name, pid)
+        return child
+
+    def check_heartbeat(self, now: float) -> None:
+        """Kill the manager when it has not beaten for too long; `keep_manager` sees the rest."""
+        manager = self.manager
+        if manager is None or now - self._since < HEARTBEAT_LIMIT:
+            return
+        beat = read_heartbeat(self._paths.instance(self.name) / "heartbeat")
+        if now - beat > HEARTBEAT_LIMIT:
+            self.fail(f"instance {self.name}: manager (pid {manager.pid}) hangs: no heartbeat for {now - beat:.0f} s")
+            manager.signal(signal.SIGKILL)
+
+    def fail(self, text: str) -> None:
+        """Note and log what went wrong, once."""
+        if text != self.trouble:
+            log.error("%s", text)
+        self.trouble = self.last_error = text
+        self._changed()
+
+    def complete(self, view: View) -> View:
+        """Add to a view what is known here."""
+        return dataclasses.replace(
+            view,
+            netns=bool(self.inode),
+            pid=self.manager.pid if self.manager else 0,
+            restarts=self.restarts,
+            crash_loop=is_crash_loop(self.deaths, time.monotonic()),
+            trouble=self.trouble,
+            last_error=self.last_error,
+        )
+
+    async def destroy(self, *, keep_files: bool) -> None:
+        """End all its processes, delete its namespace and its files. Its `live` must have ended.
+
+        `keep_files`: what survives a reboot stays. Raises OSError, and TimeoutError when a process can't be killed;
+        then it can be called again.
+        """
+        async with asyncio.timeout(KILL_DEADLINE):
+            while pids := list(processes_of(self.uids)):
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0.01)
+        if self.inode and birth.namespace_inode(self.name) == self.inode:
+            birth.delete_namespace(self.name)
+            log.info("instance %s: ip netns del %s", self.name, self.name)
+        self.inode = 0
+        shutil.rmtree(self._paths.instance(self.name), ignore_errors=True)
+        if not keep_files:
+            shutil.rmtree(self._paths.lasting(self.name), ignore_errors=True)
+        self._paths.log(self.name).unlink(missing_ok=True)
+        self._records.remove(self.name)
+
+
+def namespace_owner(name: str) -> int:
+    """Return the uid that made the user namespace of a pinned network namespace: of ours, an instance's first."""
+    net = birth.open_pin(name)
+    try:
+        user = syscalls.owning_user_namespace(net)
+    finally:
+        os.close(net)
+    try:
+        return syscalls.owner_uid(user)
+    finally:
+        os.close(user)
+
+
+def read_heartbeat(path: Path) -> float:
+    """Return the time of the last beat on the monotonic clock; 0.0 when there is none. The manager owns the file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 0.0
+    try:
+        return float(os.read(fd, 32).split(b"\n")[0] or 0)
+    except (OSError, ValueError):
+        return 0.0
+    finally:
+        os.close(fd)

@@ -1,0 +1,9 @@
+"""The instance types: a planner each."""
+
+from supervisor.instances.base import Place, Resolved
+from supervisor.instances.local import resolve_local
+from pubsub.topics import InstanceType
+
+PLANNERS = {InstanceType.LOCAL: resolve_local}
+
+__all__ = ["PLANNERS", "Place", "Resolved"]

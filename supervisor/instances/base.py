@@ -1,0 +1,30 @@
+"""What a planner of an instance type is given, and what it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv4Interface, IPv4Network
+
+from pubsub.topics import NamespaceConfig
+from pubsub.values import PortMap
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What the ledger and the facts give to one instance."""
+
+    name: str
+    host_end: IPv4Interface
+    inner_end: IPv4Interface
+    subnet: IPv4Network  # the configured one, or the ledger's
+    mtu: int  # the smaller of the configured and the uplink's
+    ports: dict[str, str]  # app -> ifname of its port on the bridge
+    linked: bool  # False: air-gapped
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """One instance with every choice made."""
+
+    namespace: NamespaceConfig
+    portmaps: tuple[tuple[str, PortMap], ...] = ()  # (app, port map)

@@ -1,0 +1,168 @@
+"""The kinds that only the host has: the links to the instances, and the kernel's own rule that moves behind ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from nsmanager.item import Item, Key, NotYet, Observed, Refused
+from nsmanager.items.address import Address
+from nsmanager.items.link import (
+    IFF_UP,
+    IFINFOMSG,
+    IFLA_GROUP,
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MTU,
+    RTM_DELLINK,
+    RTM_NEWLINK,
+)
+from nsmanager.items.nftables import NftTable
+from nsmanager.items.route import Route
+from nsmanager.items.rule import ACTIONS, FIB_RULE_HDR, FRA_PRIORITY, RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, Rule
+from nsmanager.items.sysctl import Sysctl
+from nsmanager.marks import LINK_GROUP
+from nsmanager.netlink import NLM_F_CREATE, NLM_F_EXCL, attributes, nested, number, text, u32
+from supervisor.birth import NETNS_DIR
+
+if TYPE_CHECKING:
+    from nsmanager.namespace import Namespace
+
+IFLA_NET_NS_FD = 28
+IFLA_INFO_DATA = 2
+VETH_INFO_PEER = 1
+RT_TABLE_LOCAL = 255
+AF_INET = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Veth(Item):
+    """The link between the host and an instance; its other end is born inside, and both end with the namespace."""
+
+    stage: ClassVar[int] = 10
+
+    ifname: str
+    peer: str  # ifname inside
+    netns: str  # below /run/netns
+    mtu: int  # bytes, of both ends
+    up: bool = True
+    ours: bool = True  # observed: it carries our group
+
+    @property
+    def key(self) -> Key:
+        return ("veth", self.ifname)
+
+    def __str__(self) -> str:
+        return (
+            f"ip link add {self.ifname} mtu {self.mtu} up group {LINK_GROUP} "
+            f"type veth peer name {self.peer} mtu {self.mtu} netns {self.netns}"
+        )
+
+    def undo(self) -> str:
+        return f"ip link del {self.ifname}"
+
+    def redo(self, old: Observed) -> str:
+        return f"ip link set {self.ifname} mtu {self.mtu} up"
+
+    def matches(self, observed: Observed) -> bool:
+        return isinstance(observed, Veth) and observed.ours and observed.up and observed.mtu == self.mtu
+
+    async def create(self, ns: Namespace) -> None:
+        """Make both ends where they belong: create-then-move is forty times slower."""
+        try:
+            netns = os.open(f"{NETNS_DIR}/{self.netns}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError as exc:
+            raise NotYet(f"namespace {self.netns} is not there yet") from exc
+        try:
+            peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, self.peer) + u32(IFLA_MTU, self.mtu)
+            make_veth(ns, self.ifname, self.mtu, peer + u32(IFLA_NET_NS_FD, netns))
+        except OSError as exc:
+            if exc.errno == errno.EEXIST:  # inside: the last namespace of that name is still being cleared up
+                raise NotYet(f"a link {self.ifname} or {self.peer} is still there") from exc
+            raise
+        finally:
+            os.close(netns)
+
+    async def replace(self, ns: Namespace, old: Observed) -> None:
+        """Set MTU and state. Raises Refused when the name is somebody else's."""
+        if isinstance(old, Veth) and not old.ours:
+            raise Refused(f"link {self.ifname} exists and is not ours; rename or delete it")
+        body = IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), IFF_UP, IFF_UP) + u32(IFLA_MTU, self.mtu)
+        ns.rtnl.request(RTM_NEWLINK, 0, body)
+
+    async def delete(self, ns: Namespace) -> None:
+        """Delete it, unless it went with its namespace meanwhile."""
+        if index := ns.ifindex(self.ifname):
+            ns.rtnl.request(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, index, 0, 0))
+
+    @classmethod
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return all links of ours, and whatever has a planned name."""
+        wanted = {item.ifname for item in planned}
+        found = []
+        for index, message in ns.link_messages.items():
+            fields = attributes(message, IFINFOMSG.size)
+            ours = number(fields.get(IFLA_GROUP)) == LINK_GROUP
+            if ours or ns.ifnames[index] in wanted:
+                up = bool(IFINFOMSG.unpack_from(message)[3] & IFF_UP)
+                found.append(cls(ns.ifnames[index], "", "", number(fields.get(IFLA_MTU)), up, ours))
+        return found
+
+
+def make_veth(ns: Namespace, ifname: str, mtu: int, peer: bytes, *, netns: int | None = None) -> None:
+    """Make a veth with a mark of ours, up; its peer as described. `netns`: where this end is born, if not here."""
+    body = IFINFOMSG.pack(0, 0, 0, IFF_UP, IFF_UP) + text(IFLA_IFNAME, ifname) + u32(IFLA_MTU, mtu)
+    body += u32(IFLA_GROUP, LINK_GROUP)
+    body += u32(IFLA_NET_NS_FD, netns) if netns is not None else b""
+    body += nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, peer)))
+    ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalRule(Item):
+    """The kernel's rule 0, `lookup local`, taken away: its replacement behind our rules is a Rule of its own."""
+
+    stage: ClassVar[int] = 45  # above rules: put back before the replacement goes
+
+    replacement: int  # its priority
+
+    @property
+    def key(self) -> Key:
+        return ("local rule",)
+
+    def __str__(self) -> str:
+        return "ip rule del pref 0 lookup local"
+
+    def undo(self) -> str:
+        return "ip rule add pref 0 lookup local protocol kernel"
+
+    async def create(self, ns: Namespace) -> None:
+        ns.rtnl.request(RTM_DELRULE, 0, local_rule())
+
+    async def delete(self, ns: Namespace) -> None:
+        ns.rtnl.request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, local_rule())
+
+    @classmethod
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return the item when rule 0 is away and a replacement of ours stands."""
+        for message in ns.rtnl.dump(RTM_GETRULE, FIB_RULE_HDR.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
+            if not number(attributes(message, FIB_RULE_HDR.size).get(FRA_PRIORITY)):
+                return []
+        replaced = [
+            rule for rule in await Rule.observe(ns, []) if isinstance(rule, Rule) and rule.table == RT_TABLE_LOCAL
+        ]
+        return [cls(max(rule.priority for rule in replaced))] if replaced else []
+
+
+def local_rule() -> bytes:
+    """Encode rule 0 as the kernel makes it (net/ipv4/fib_rules.c, fib_default_rules_init)."""
+    return FIB_RULE_HDR.pack(AF_INET, 0, 0, 0, RT_TABLE_LOCAL, 0, 0, ACTIONS["lookup"], 0) + u32(FRA_PRIORITY, 0)
+
+
+# Of these the host may hold items of ours; the order is of no matter.
+HOST_KINDS: tuple[type[Item], ...] = (Veth, Address, Route, Rule, LocalRule, Sysctl, NftTable)

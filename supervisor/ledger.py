@@ -1,0 +1,102 @@
+"""What was given to which instance for life: its slot (uid range, link addresses), and a subnet that nobody configured.
+
+Kept in STATE/ledger.json. An entry goes only when the instance's files are gone, so no uid range is re-used while files
+of it remain.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import msgspec
+
+from supervisor.allocation import first_slot, free_slot, free_subnet, uid_ranges
+from supervisor.child import all_uids
+from supervisor.files import read_or_none, write_atomically
+
+log = logging.getLogger(__name__)
+
+SUBID_FILES = (Path("/etc/subuid"), Path("/etc/subgid"))
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One instance's lot."""
+
+    slot: int
+    subnet: str = ""  # automatic; empty: it has a configured one
+
+
+class Ledger:
+    """The entries by instance name; each change is on disk before it is used."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "ledger.json"
+        self._start = first_slot(str(state_dir))
+        self.entries: dict[str, Entry] = {}
+        data = read_or_none(self._path)
+        if data is not None:
+            try:
+                self.entries = msgspec.json.decode(data, type=dict[str, Entry])
+            except msgspec.DecodeError as exc:
+                aside = self._path.with_suffix(f".bad-{int(time.time())}")
+                self._path.rename(aside)
+                log.warning(
+                    "%s is damaged (%s), set aside as %s; running instances keep their lot", self._path, exc, aside
+                )
+
+    def keep(self, name: str, slot: int) -> None:
+        """Note the slot of an instance that was found running without an entry."""
+        if name not in self.entries:
+            self._change({name: Entry(slot)})
+
+    def admit(self, names: Iterable[str], limit: int) -> dict[str, str]:
+        """Give each name without an entry a slot below `limit`. Returns the names that got none, with the reason."""
+        new: dict[str, Entry] = {}
+        refused: dict[str, str] = {}
+        foreign = foreign_uids() if any(name not in self.entries for name in names) else []
+        taken = {entry.slot for entry in self.entries.values()}
+        for name in names:
+            if name in self.entries:
+                continue
+            try:
+                new[name] = Entry(free_slot(self._start, taken, foreign, limit))
+                taken.add(new[name].slot)
+            except LookupError as exc:
+                refused[name] = str(exc)
+        if new:
+            self._change(new)
+        return refused
+
+    def subnet(self, name: str, pool: IPv4Network, taken: Iterable[IPv4Network]) -> IPv4Network:
+        """Return the automatic subnet of an admitted instance, chosen at the first call. Raises LookupError."""
+        entry = self.entries[name]
+        if not entry.subnet:
+            others = [IPv4Network(e.subnet) for e in self.entries.values() if e.subnet]
+            entry = Entry(entry.slot, str(free_subnet(pool, [*others, *taken])))
+            self._change({name: entry})
+        return IPv4Network(entry.subnet)
+
+    def forget(self, name: str) -> None:
+        """Free what a deleted instance had. Its files must be gone."""
+        if name in self.entries:
+            self._write({k: v for k, v in self.entries.items() if k != name})
+
+    def _change(self, new: dict[str, Entry]) -> None:
+        self._write({**self.entries, **new})
+
+    def _write(self, entries: dict[str, Entry]) -> None:
+        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), durable=True)
+        self.entries = entries
+
+
+def foreign_uids() -> list[range]:
+    """Return uid ranges that are not ours to give: subordinate ids, and those of all running processes."""
+    ranges = []
+    for path in SUBID_FILES:
+        data = read_or_none(path)
+        ranges += uid_ranges(data.decode(errors="replace")) if data else []
+    return ranges + [range(uid, uid + 1) for uid in {uid for _, uid in all_uids()}]

@@ -1,0 +1,261 @@
+"""The parent: wants what the configs say, knows what the host is like, and brings the two together, again and again.
+
+One task per instance keeps its namespace and manager (instance.py), so that one's trouble stays its own. The host is
+one more namespace, reconciled as a manager reconciles its own. All that happens only wakes these loops; what to do
+follows from what is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+import pubsub
+from pubsub.codec import digest
+from nsmanager.namespace import Namespace
+from nsmanager.reconcile import Report, reconcile
+from pubsub.topics import NamespaceStatus, NetworkInstanceConfig
+from supervisor.apps import Apps
+from supervisor.child import reap_orphans
+from supervisor.configs import Configs
+from supervisor.instance import Instance, Paths
+from supervisor.items import HOST_KINDS
+from supervisor.ledger import Ledger
+from supervisor.logs import trim_logs
+from supervisor.observe import gather
+from supervisor.plan import Lot, Plan, plan
+from supervisor.publications import Publications
+from supervisor.records import Records
+from supervisor.status import View, fold, fold_apps, fold_uplinks
+from supervisor.sysctls import BorrowedSysctls
+from supervisor.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0  # seconds between two looks at heartbeats
+FULL_PASS = 60.0  # seconds: the net below the kernel's events
+STATUS_PAUSE = 0.03  # seconds between two rounds of statuses: 256 managers that start report in batches
+RETRY = 1.0  # seconds until what failed on the host is tried again
+
+
+class Supervisor:
+    """All that the parent knows, and its loops; `run` runs them."""
+
+    def __init__(
+        self, paths: Paths, publications: Publications, configs: Configs, ns: Namespace, zygote: Zygote
+    ) -> None:
+        self.paths = paths
+        self.ns = ns
+        self.sysctls = BorrowedSysctls(paths.run)
+        self.configs = configs
+        self.ledger = Ledger(paths.state)
+        self.records = Records(paths.run)
+        self.apps = Apps(ns, self.records, zygote, self.wake)
+        self.instances: dict[str, Instance] = {}
+        self.plan = Plan()
+        self.refused: dict[str, str] = {}  # instances that got no lot, and why
+        self.ready = asyncio.Event()  # the first pass is done
+        self.going_down = False
+        self._publications = publications
+        self._zygote = zygote
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[str] = set()
+        self._heard: dict[str, NamespaceStatus] = {}
+        self._report = Report()
+        self._plan_due = asyncio.Event()
+        self._status_due = asyncio.Event()
+        self._empty = asyncio.Event()  # nothing of ours is left on the host
+        self._group = asyncio.TaskGroup()
+
+    def wake(self) -> None:
+        """Have the host planned and reconciled again."""
+        self._plan_due.set()
+
+    def changed(self) -> None:
+        """Have the statuses told again."""
+        self._status_due.set()
+
+    async def run(self) -> None:
+        """Keep everything as wanted. Runs until cancelled; managers, services and networks live on then."""
+        for name, record in self.records.entries.items():
+            self.ledger.keep(name, record.slot)
+        async with self._group as group:
+            # What ran before us and is wanted no more must be known to be ended.
+            for name, record in self.records.entries.items():
+                self.instances[name] = self._instance(name, record.slot)
+                self._lives[name] = group.create_task(self.instances[name].live(), name=f"instance {name}")
+            group.create_task(self.follow_kernel())
+            group.create_task(self.apps.run())
+            group.create_task(self.keep_converged())
+            group.create_task(self.keep_told())
+            group.create_task(self.tick())
+
+    async def down(self) -> None:
+        """End everything; returns when nothing of ours is left on the host."""
+        self.going_down = True
+        self.wake()
+        await self._empty.wait()
+
+    # --- what happens outside, told to the loops -------------------------------------------------------------------
+
+    async def follow_managers(self, bus: pubsub.Bus) -> None:
+        """Keep what the managers say of their namespaces."""
+        async for change in bus.subscribe(NamespaceStatus, agent="nsmanager", scope="*"):
+            match change:
+                case pubsub.Created(key=name, value=status) | pubsub.Modified(key=name, value=status):
+                    if name == change.scope:
+                        self._heard[name] = status
+                case pubsub.Deleted(key=name):
+                    self._heard.pop(name, None)
+            self.changed()
+
+    async def follow_kernel(self) -> None:
+        """Wake on each change in the host's namespace, and once in a while without one."""
+        while True:
+            try:
+                async with asyncio.timeout(FULL_PASS):
+                    await self.ns.changed()
+            except TimeoutError:
+                pass
+            self.wake()
+
+    async def tick(self) -> None:
+        """Look after hung managers, orphans and full logs each second."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            if now - last < 2 * TICK:  # else we ourselves stood still, and the heartbeats tell nothing
+                for instance in self.instances.values():
+                    instance.check_heartbeat(now)
+            last = now
+            reap_orphans({i.manager.pid for i in self.instances.values() if i.manager} | self.apps.pids())
+            trim_logs(self.paths.run / "logs")
+
+    # --- the host ----------------------------------------------------------------------------------------------------
+
+    async def keep_converged(self) -> None:
+        """Plan and reconcile whenever something changed; nothing before the whole config is known."""
+        while True:
+            await self._plan_due.wait()
+            self._plan_due.clear()
+            if self.configs.complete or self.going_down:
+                await self.converge()
+                self.ready.set()
+                self.changed()
+                if self._report.errors:
+                    asyncio.get_running_loop().call_later(RETRY, self.wake)
+
+    async def converge(self) -> None:
+        """One pass: lots, facts, plan; tell the managers; begin and end lives; reconcile the host."""
+        configs = {} if self.going_down else self.configs.wanted
+        lots = self.allot({name: config for name, config in configs.items() if name not in self._leaving})
+        stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
+        facts = await gather(self.ns, self.sysctls.originals, stands, self.apps.ports())
+        self.plan = plan(configs, self.configs.settings, facts, lots)
+        await self._publications.tell(self.plan.instances)
+        for name in self.instances.keys() - self.plan.instances.keys() - self._leaving:
+            self._leaving.add(name)
+            self._group.create_task(self.end(name))
+        for name, instance in self.plan.instances.items():
+            if name not in self.instances:
+                self.instances[name] = self._instance(name, instance.lot.slot)
+                self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
+        await self.reconcile_host(self.plan)
+        if self.going_down and not self.instances and not self._report.errors:
+            self._empty.set()
+
+    async def reconcile_host(self, wanted: Plan) -> None:
+        """Make the host as planned, and log each change as the command that was done."""
+        self.sysctls.note(self.ns, wanted.borrowed)
+        before, self._report = self._report, await reconcile(self.ns, wanted.items, HOST_KINDS)
+        self.sysctls.restore(self.ns, wanted.borrowed)
+        for change in self._report.done:
+            log.info("host: %s", str(change).partition("\n")[0])
+        for _, text in set(self._report.errors) - set(before.errors):
+            log.error("host: %s", text)
+
+    def allot(self, configs: Mapping[str, NetworkInstanceConfig]) -> dict[str, Lot]:
+        """Return the lots of the instances, drawn now for the new ones; who gets none is refused, with the reason."""
+        settings = self.configs.settings
+        self.refused = self.ledger.admit(sorted(configs), settings.link_pool.num_addresses // 2)
+        taken = [config.subnet for config in configs.values() if config.subnet]
+        lots = {}
+        for name, config in configs.items():
+            if name in self.refused:
+                continue
+            try:
+                subnet = config.subnet or self.ledger.subnet(name, settings.subnet_pool, taken)
+            except LookupError as exc:
+                self.refused[name] = str(exc)
+            else:
+                lots[name] = Lot(self.ledger.entries[name].slot, subnet)
+        return lots
+
+    def _instance(self, name: str, slot: int) -> Instance:
+        return Instance(name, slot, self.paths, self.records, self._zygote, stands=self.wake, changed=self.changed)
+
+    async def end(self, name: str) -> None:
+        """End an instance: its life here, its apps, processes, namespace and files, its tables; in this order."""
+        life = self._lives.pop(name)
+        life.cancel()
+        await asyncio.wait([life])
+        try:
+            self.apps.end_all(name)
+            await self.instances[name].destroy(keep_files=self.going_down)
+        except (OSError, TimeoutError) as exc:
+            log.error("instance %s: can't be ended: %s; trying again", name, exc)
+            self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
+        else:
+            if not self.going_down:
+                self.ledger.forget(name)
+            await self._publications.forget(name)
+            self._heard.pop(name, None)
+            del self.instances[name]
+        self._leaving.discard(name)
+        self.wake()
+
+    # --- what everybody reads ----------------------------------------------------------------------------------------
+
+    async def keep_told(self) -> None:
+        """Publish the statuses whenever something changed."""
+        tables = self._publications
+        while True:
+            await self._status_due.wait()
+            self._status_due.clear()
+            now = time.time()
+            names = self.instances.keys() | self.configs.wanted.keys() | self.configs.complained
+            tables.instances.replace(
+                {name: fold(self.view(name), tables.instances.get(name), now) for name in sorted(names)}
+            )
+            tables.apps.replace(
+                {
+                    key: status
+                    for name, instance in self.plan.instances.items()
+                    for key, status in fold_apps(name, instance, self._heard.get(name), self.apps.running(name)).items()
+                }
+            )
+            tables.uplinks.replace(fold_uplinks(self.plan.instances, self.plan.uplinks))
+            await asyncio.sleep(STATUS_PAUSE)
+
+    def view(self, name: str) -> View:
+        """Return all that is known of one instance now."""
+        instance = self.instances.get(name)
+        refused = (self.refused[name],) if name in self.refused else ()
+        planned = self.plan.instances.get(name)
+        view = View(
+            name=name,
+            plan=planned,
+            digest=digest(planned.config) if planned else "",
+            complaints=(*self.configs.complaints(name), *refused),
+            host_errors=self.host_errors(name),
+            namespace=self._heard.get(name),
+        )
+        return view if instance is None else instance.complete(view)
+
+    def host_errors(self, name: str) -> tuple[str, ...]:
+        """Return what failed on the host for one instance: on its own link, or for all."""
+        others = {item.key for owner, links in self.plan.links.items() if owner != name for item in links}
+        return tuple(text for key, text in self._report.errors if key not in others)

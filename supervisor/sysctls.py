@@ -1,0 +1,48 @@
+"""Sysctls of links that are not ours: what they were before we set them, and back to that when we need them no more.
+
+The originals lie in RUN/sysctls.json: a reboot forgets both them and what was set.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+
+from nsmanager.items.sysctl import Sysctl
+from nsmanager.namespace import Namespace
+from supervisor.files import read_or_none, write_atomically
+
+log = logging.getLogger(__name__)
+
+
+class BorrowedSysctls:
+    """The original values by sysctl; each is in the file before the sysctl is set."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = run_dir / "sysctls.json"
+        self.originals: dict[str, str] = msgspec.json.decode(read_or_none(self._path) or b"{}", type=dict[str, str])
+
+    def note(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:
+        """Write down what the sysctls are that will be set for the first time."""
+        new = {s.name: ns.read_sysctl(s.name) for s in borrowed if s.name not in self.originals}
+        known = {name: value for name, value in new.items() if value is not None}
+        if known:
+            self._write({**self.originals, **known})
+
+    def restore(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:
+        """Give back those that are needed no more. A link that is gone took its sysctls along."""
+        needed = {s.name for s in borrowed}
+        done = self.originals.keys() - needed
+        for name in sorted(done):
+            if ns.read_sysctl(name) not in (None, self.originals[name]):
+                ns.write_sysctl(name, self.originals[name])
+                log.info("host: sysctl -w %s=%s", name, self.originals[name])
+        if done:
+            self._write({name: value for name, value in self.originals.items() if name in needed})
+
+    def _write(self, originals: dict[str, str]) -> None:
+        write_atomically(self._path, msgspec.json.encode(originals))
+        self.originals = originals
