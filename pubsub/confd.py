@@ -39,8 +39,13 @@ class InForce:
     problems: dict[str, ConfigProblem]
 
 
-async def follow(config_dir: Path, run_dir: Path, reload: asyncio.Event) -> None:
-    """Keep the tables equal to the files; `reload` asks for a look at once. Runs until cancelled."""
+async def follow(
+    config_dir: Path, run_dir: Path, reload: asyncio.Event, published: asyncio.Event | None = None
+) -> None:
+    """Keep the tables equal to the files; `reload` asks for a look at once. Runs until cancelled.
+
+    `published` is set when the tables first say what the files say.
+    """
     async with pubsub.connect(run_dir, agent=AGENT) as bus:
         old = await _last_published(bus)
         reload.clear()
@@ -51,6 +56,8 @@ async def follow(config_dir: Path, run_dir: Path, reload: asyncio.Event) -> None
         instances = await bus.publish(NetworkInstanceConfig, initial=_configs(now), persistent=True)
         problems = await bus.publish(ConfigProblem, initial=now.problems, persistent=True)
         _log_changes(old, now)
+        if published is not None:
+            published.set()
         while True:
             seen = await _changed(config_dir, seen, reload)
             old, now = now, read(config_dir, now)

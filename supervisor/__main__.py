@@ -99,7 +99,7 @@ def take_lock(run_dir: Path) -> IO[str]:
 async def serve(paths: Paths) -> None:
     """Run everything until SIGTERM, SIGINT or `down`; then raises Stop, in a group."""
     loop = asyncio.get_running_loop()
-    reload, stop, down = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    reload, stop, down, published = (asyncio.Event() for _ in range(4))
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -108,7 +108,9 @@ async def serve(paths: Paths) -> None:
         group.create_task(stop_on(stop))
         hub = group.create_task(keep_hub_running(paths.run, paths.state))
         group.create_task(zygote.keep_running())
-        group.create_task(confd.follow(paths.config, paths.run, reload))
+        group.create_task(confd.follow(paths.config, paths.run, reload, published))
+        # An instance that is not in the tables is ended: they must say what the files say before they are believed.
+        await published.wait()
         async with pubsub.connect(paths.run, agent="supervisor") as bus, Namespace() as ns:
             publications = await Publications.open(bus)
             supervisor = Supervisor(paths, publications, found, ns, zygote)
