@@ -1,0 +1,91 @@
+"""`nsvisor watch`: a table of the bus, and then each change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor.cli.errors import NOT_FOUND, CliError
+from supervisor.cli.options import Folders, with_folders, with_output
+
+if TYPE_CHECKING:
+    import pubsub
+
+
+@click.command("watch")
+@click.argument("table")
+@click.option("--for", "seconds", type=float, default=0.0, help="Stop after so many seconds; default: never.")
+@with_output
+@with_folders
+def watch_command(table: str, seconds: float, output: str, folders: Folders) -> None:
+    """Print a TABLE of the bus, then every change to it, until interrupted.
+
+    TABLE is a name as `nsvisor get tables` prints it (supervisor/NetworkInstanceStatus), or instances, apps, uplinks
+    or tables. With -o json each change is one line.
+    """
+    import contextlib
+
+    agent, scope, type_ = resolve(table)
+    with contextlib.suppress(TimeoutError, KeyboardInterrupt):
+        asyncio.run(_watch(folders, agent, scope, type_, output, seconds or None))
+
+
+def resolve(table: str) -> tuple[str, str, type[Any]]:
+    """Return agent, scope and message class of a table's name. Raises CliError."""
+    from pubsub import topics
+    from supervisor.cli.kinds import BY_ANY_NAME
+
+    if table in BY_ANY_NAME:
+        kind = BY_ANY_NAME[table]
+        return kind.agent, kind.scope, kind.topic
+    agent, _, rest = table.partition("/")
+    scope, _, topic = rest.rpartition("/")
+    type_ = getattr(topics, topic, None)
+    if not agent or not isinstance(type_, type) or not issubclass(type_, topics.Message):
+        raise CliError(f"no table {table!r}; see `nsvisor get tables`", NOT_FOUND)
+    return agent, scope, type_
+
+
+async def _watch(
+    folders: Folders, agent: str, scope: str, type_: type[Any], output: str, seconds: float | None
+) -> None:
+    from supervisor.cli.reading import connected
+
+    async with asyncio.timeout(seconds), connected(folders.run) as bus:
+        async for change in bus.subscribe(type_, agent=agent, scope=scope):
+            print(render(change, output), flush=True)
+
+
+def render(change: pubsub.Change[Any], output: str) -> str:
+    """Return one change: as a line for people, the key, or data."""
+    from pubsub.codec import to_plain
+
+    event = type(change).__name__.lower()
+    key = getattr(change, "key", "")
+    values = {
+        name: to_plain(getattr(change, name)) for name in ("value", "old", "count", "since") if hasattr(change, name)
+    }
+    if output == "json":
+        return json.dumps({"event": event, "table": change.table, "key": key, **values}, ensure_ascii=False)
+    if output == "yaml":
+        import yaml
+
+        return "---\n" + str(
+            yaml.safe_dump({"event": event, "table": change.table, "key": key, **values}, sort_keys=False)
+        )
+    if output == "name":
+        return key or event
+    value, old = values.get("value"), values.get("old") or {}
+    if isinstance(value, dict):
+        shown = {
+            name: part
+            for name, part in value.items()
+            if output == "wide" or (old and part != old.get(name)) or (not old and part not in ("", None, [], {}))
+        }
+        return f"{event} {key} " + json.dumps(shown, ensure_ascii=False)
+    if "since" in values or "count" in values:
+        return f"{event} {change.table} {values.get('since', values.get('count'))}"
+    return f"{event} {key or change.table}"
