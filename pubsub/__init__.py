@@ -4,6 +4,7 @@ from pubsub.bus import Bus, connect
 from pubsub.changes import Change, Created, Deleted, Lost, Modified, Record, Restarted, Stale, Synchronized
 from pubsub.errors import BadName, BusError, Denied, TableFull, TableTaken, ValueTooLarge
 from pubsub.publisher import Table
+from pubsub.streams import Follower, Stream
 from pubsub.subscriber import Subscription
 
 __all__ = [
@@ -14,11 +15,13 @@ __all__ = [
     "Created",
     "Deleted",
     "Denied",
+    "Follower",
     "Lost",
     "Modified",
     "Record",
     "Restarted",
     "Stale",
+    "Stream",
     "Subscription",
     "Synchronized",
     "Table",

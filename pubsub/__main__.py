@@ -39,10 +39,10 @@ def main() -> int:
     try:
         asyncio.run(hub.run(run_dir, state_dir))
     except BlockingIOError:
-        log.error("another hub serves %s: pid %s", run_dir, lock_holder(run_dir / "bus" / "hub.lock"))
+        log.error("another hub serves %s: pid %s", run_dir, lock_holder(run_dir / "bus" / "hub.lock"))  # noqa: TRY400
         return 1
     except OSError as exc:
-        log.error("%s", exc)
+        log.error("%s", exc)  # noqa: TRY400  # an administrator needs the reason, no trace
         return 1
     return 0
 

@@ -20,6 +20,7 @@ from pubsub.errors import BusError, Denied
 from pubsub.link import Link
 from pubsub.names import table_name
 from pubsub.publisher import Publication, Table, refusal
+from pubsub.streams import Follower, Stream
 from pubsub.subscriber import Subscription
 
 T = TypeVar("T")
@@ -97,6 +98,27 @@ class Bus:
         subscription.close()
         return dict(subscription.current())
 
+    async def open_stream(self, type_: type[T], *, scope: str = "", keep: int = 1000) -> Stream[T]:
+        """Become the writer of a stream of which the hub keeps the last `keep` records.
+
+        Raises TableTaken, Denied, BadName, TableFull.
+        """
+        stream: Stream[T] = Stream(table_name(self._agent, scope, type_.__name__), self, keep=keep)
+        self.begin(stream)
+        try:
+            await stream.claimed()
+        except BaseException:
+            self.end(stream)
+            self.answer(wire.Release(stream.handle))
+            raise
+        return stream
+
+    def follow(self, type_: type[T], *, agent: str, scope: str = "", last: int = 100) -> Follower[T]:
+        """Read a stream: at first the last records, then those that come. Its iteration raises Denied."""
+        follower = Follower(type_, table_name(agent, scope, type_.__name__), self, last=last)
+        self.begin(follower)
+        return follower
+
     async def welcomed(self) -> None:
         """Wait until the hub knows us. Raises Denied when it refuses, and goes on refusing for a while."""
         while not self._is_welcome:
@@ -119,12 +141,12 @@ class Bus:
 
     # --- for publications and subscriptions ------------------------------------------------------------------------
 
-    def begin(self, user: Publication | Subscription[Any]) -> None:
+    def begin(self, user: Publication | Subscription[Any] | Follower[Any]) -> None:
         """Give a publication or subscription a new handle, on which it begins."""
         self._publications.pop(user.handle, None)
         self._readers.pop(user.handle, None)
         self._handle += 1
-        if isinstance(user, Subscription):
+        if isinstance(user, Subscription | Follower):
             self._readers[self._handle] = user
         else:
             self._publications[self._handle] = user

@@ -7,7 +7,7 @@ class BusError(Exception):
     """Anything that the bus refuses."""
 
 
-class TableTaken(BusError):
+class TableTaken(BusError):  # noqa: N818  # says what happened
     """The table has a living writer already; a table has one."""
 
     def __init__(self, owner: str) -> None:
@@ -15,7 +15,7 @@ class TableTaken(BusError):
         self.owner = owner
 
 
-class Denied(BusError):
+class Denied(BusError):  # noqa: N818  # says what happened
     """No grant allows this; `supervisor/BusGrant` is where it would stand."""
 
     def __init__(self, table: str) -> None:
@@ -23,13 +23,13 @@ class Denied(BusError):
         self.table = table
 
 
-class ValueTooLarge(BusError):
+class ValueTooLarge(BusError):  # noqa: N818  # says what happened
     """The value is over limits.VALUE_LIMIT or its key over limits.KEY_LIMIT; nothing was sent."""
 
 
-class TableFull(BusError):
+class TableFull(BusError):  # noqa: N818  # says what happened
     """The table has as many keys or bytes as a table may have; nothing was sent."""
 
 
-class BadName(BusError):
+class BadName(BusError):  # noqa: N818  # says what happened
     """The name can't be that of a table."""

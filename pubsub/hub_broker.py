@@ -30,7 +30,7 @@ log = logging.getLogger("pubsub.hub")
 Send = Callable[[bytes, bytes], bool]  # (route, message) -> taken; raises PeerGone
 
 
-class PeerGone(Exception):
+class PeerGone(Exception):  # noqa: N818  # says what happened
     """The connection of that route has ended."""
 
 

@@ -6,6 +6,7 @@ SO_PEERCRED; what the handler answers is attached to each of the peer's frames a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -80,15 +81,15 @@ def peer_of(frame: zmq.Frame) -> Peer:
 
 def lock(path: Path) -> int:
     """Be the only hub of a run directory, until the process ends; return the descriptor. Raises BlockingIOError."""
-
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    with contextlib.suppress(OSError):  # a full disk; the lock is what counts
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
 
 

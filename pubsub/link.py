@@ -80,6 +80,7 @@ class Link:
         self._socket.connect(self._endpoint)
         self._loop.add_reader(descriptor(self._socket), self._turn)
         self._loop.add_reader(descriptor(self._monitor), self._watch)
+        self._watch()  # its descriptor tells nothing before the first look
         self._soon()
 
     def _shut(self, linger: int) -> None:

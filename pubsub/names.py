@@ -34,7 +34,7 @@ def is_pattern(name: str) -> bool:
 def scope_of(name: str) -> str:
     """Find the scope in a table's name; empty when it has none."""
     parts = name.split("/")
-    return parts[1] if len(parts) == 3 else ""  # noqa: PLR2004  # agent, scope, topic
+    return parts[1] if len(parts) == 3 else ""
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -22,7 +22,7 @@ from pubsub.hub_stream import Stream
 from pubsub.hub_table import Owner, Table
 from pubsub.store_log import Head, Item, Left, Owned, Record, Set
 
-RETRY_INTERVAL = 5.0  # seconds until a file that couldn't be written is tried again
+RETRY_INTERVAL = 2.0  # seconds until a file that couldn't be written is tried again
 SUFFIX = ".log"
 SEPARATOR = "+"  # for the slash of a table's name
 log = logging.getLogger("pubsub.store")
@@ -83,7 +83,7 @@ class Store:
     def append(self, table: Table | Stream, record: Record) -> None:
         """Note one change; `commit` writes it."""
         file = self._files[table.name]
-        if not file.retry_at and file.size >= 0:
+        if not file.retry_at and max(file.size, file.next_size) >= 0:
             file.pending.append(store_log.pack(record))
         self._dirty[file] = None
 
@@ -122,20 +122,19 @@ class Store:
     def _write(self, file: File) -> None:
         if file.retry_at:
             return
-        live = file.table.size + store_log.RECORD_COST * _count(file.table)
         data = b"".join(file.pending)
         file.pending.clear()
-        if file.size < 0 or (file.size + len(data) > 2 * live + store_log.SLACK and not file.syncing):
-            self._rewrite(file)
-            return
-        if data:
+        if data and file.size >= 0:
             store_log.append(file.path, data, file.size)
             file.size += len(data)
-            if file.next_size >= 0:  # its replacement is on the way to the disk, and must know this too
-                store_log.append(store_log.temporary_of(file.path), data, file.next_size)
-                file.next_size += len(data)
-        if file.durable:
-            self._sync(file, partial(store_log.sync, file.path))
+        if data and file.next_size >= 0:  # its replacement is on the way to the disk, and must know this too
+            store_log.append(store_log.temporary_of(file.path), data, file.next_size)
+            file.next_size += len(data)
+        live = file.table.size + store_log.RECORD_COST * _count(file.table)
+        if not file.syncing and not 0 <= file.size <= 2 * live + store_log.SLACK:
+            self._rewrite(file)
+        elif file.durable:
+            self._sync(file, store_log.sync)
 
     def _rewrite(self, file: File) -> None:
         """Write the whole state anew. Raises OSError; the file is then as it was."""
@@ -144,34 +143,39 @@ class Store:
         size = store_log.write_new(file.path, _records(file.table))
         if file.durable:
             file.next_size = size
-            self._sync(file, partial(store_log.sync_new, file.path))
+            self._sync(file, store_log.sync_new)
         else:
-            store_log.temporary_of(file.path).rename(file.path)
             self._rewritten(file, size)
 
     def _rewritten(self, file: File, size: int) -> None:
+        store_log.temporary_of(file.path).rename(file.path)
         file.size, file.next_size = size, -1
         if file.retry_at:
             log.warning("%s is written again", file.path)
             file.retry_at, file.table.problem = 0.0, ""
 
-    def _sync(self, file: File, job: Callable[[], None]) -> None:
+    def _sync(self, file: File, job: Callable[[Path], None]) -> None:
         if file.syncing:
             return  # what is waiting has its turn after that
         file.syncing = True
         waiting, file.waiting = file.waiting, []
-        future = asyncio.get_running_loop().run_in_executor(self._executor, job)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, job, file.path)
         future.add_done_callback(partial(self._sync_ended, file, waiting))
 
     def _sync_ended(self, file: File, waiting: list[Callable[[], None]], job: asyncio.Future[None]) -> None:
+        """Go on after a job in the thread; renames are done here, where nothing is appended at the same time."""
         file.syncing = False
         if job.cancelled():
             return
-        error = job.exception()
-        if isinstance(error, OSError):
-            self._failed(file, error)
-        elif file.next_size >= 0:
-            self._rewritten(file, file.next_size)
+        try:
+            job.result()
+            if file.next_size >= 0:
+                self._rewritten(file, file.next_size)
+                file.waiting[:0] = waiting
+                self._sync(file, store_log.sync_renamed)
+                return
+        except OSError as exc:
+            self._failed(file, exc)
         for then in waiting:
             then()
         if file.waiting:

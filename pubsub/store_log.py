@@ -127,10 +127,13 @@ def temporary_of(path: Path) -> Path:
 
 
 def sync_new(path: Path) -> None:
-    """Put the file of `write_new` in place, so that it survives a power cut whole or not at all. Blocks. Raises OSError."""
-    temporary = temporary_of(path)
-    sync(temporary)
-    temporary.rename(path)
+    """Wait until the file of `write_new` is on the disk. Blocks. Raises OSError."""
+    sync(temporary_of(path))
+
+
+def sync_renamed(path: Path) -> None:
+    """Wait until a file that took another's place did so on the disk too. Blocks. Raises OSError."""
+    sync(path)
     sync(path.parent)
 
 

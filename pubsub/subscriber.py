@@ -40,7 +40,7 @@ class Subscription(AsyncIterator[Change[T]], Generic[T]):
         self._type = type_
         self._sender = sender
         self._told: dict[str, dict[str, T]] = {}  # by table: what the reader knows
-        self._waiting: OrderedDict[Waiting, bytes | int | float | None] = OrderedDict()
+        self._waiting: OrderedDict[Waiting, bytes | float | None] = OrderedDict()
         self._marked: dict[str, set[str]] = {}  # by table: keys seen since Begin, until Complete
         self._begun: set[str] = set()  # tables that this connection has named
         self._sequence: dict[str, int] = {}  # by table: that the last Changes told
@@ -145,7 +145,7 @@ class Subscription(AsyncIterator[Change[T]], Generic[T]):
             self._waiting.pop((table, Note.STALE), None)
         self._stale[table] = since
 
-    def _next_change(self, waiting: Waiting, value: bytes | int | float | None) -> Change[T] | None:
+    def _next_change(self, waiting: Waiting, value: bytes | float | None) -> Change[T] | None:
         table, key = waiting
         scope = names.scope_of(table)
         match key:
@@ -166,7 +166,7 @@ class Subscription(AsyncIterator[Change[T]], Generic[T]):
         try:
             new = decode(self._type, value)
         except CodecError as exc:  # one writer's fault must not end the reader; it keeps what it had
-            log.error("%s: %s: %s", table, key, exc)
+            log.error("%s: %s: %s", table, key, exc)  # noqa: TRY400  # no trace of ours would help
             return None
         if key not in told:
             told[key] = new

@@ -243,7 +243,7 @@ _TO_HUB: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToHub)
 _TO_CLIENT: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToClient)
 
 
-class Malformed(ValueError):
+class Malformed(ValueError):  # noqa: N818  # says what happened
     """Bytes that are no frame."""
 
 

@@ -1,0 +1,142 @@
+"""A client process for tests: reads one JSON object a line (`do` and arguments), writes one answer a line.
+
+python actor.py RUN_DIR AGENT UID
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pubsub
+from pubsub import hub_status
+from pubsub.codec import from_plain, to_plain
+from pubsub.hub_status import Row
+from pubsub.topics import BusGrant
+from tests.functional.pubsub.notes import Note
+
+READY_DELAY = 0.01  # seconds between two looks of `until`
+
+
+class Actor:
+    """What the process has open."""
+
+    def __init__(self, bus: pubsub.Bus, group: asyncio.TaskGroup) -> None:
+        self._bus = bus
+        self._group = group
+        self._tables: dict[str, pubsub.Table[Note]] = {}
+        self._stream: pubsub.Stream[Note] | None = None
+        self._grants: pubsub.Table[BusGrant] | None = None
+        self._seen: dict[str, dict[str, str]] = {}
+        self._events: list[str] = []
+
+    async def do_publish(
+        self, scope: str = "", initial: dict[str, str] | None = None, *, persistent: bool = False
+    ) -> None:
+        notes = {key: Note(text=text) for key, text in (initial or {}).items()}
+        self._tables[scope] = await self._bus.publish(Note, scope=scope, initial=notes, persistent=persistent)
+
+    async def do_set(self, key: str, text: str, scope: str = "", size: int = 0) -> None:
+        self._tables[scope][key] = Note(text=text * size if size else text)
+
+    async def do_del(self, key: str, scope: str = "") -> None:
+        self._tables[scope].pop(key, None)
+
+    async def do_replace(self, values: dict[str, str], scope: str = "") -> None:
+        self._tables[scope].replace({key: Note(text=text) for key, text in values.items()})
+
+    async def do_flush(self, scope: str = "") -> None:
+        await self._tables[scope].flush()
+
+    async def do_release(self, scope: str = "") -> None:
+        await self._tables.pop(scope).release()
+
+    async def do_table(self, agent: str, scope: str = "") -> dict[str, str]:
+        found = await self._bus.table(Note, agent=agent, scope=scope)
+        return {key: note.text for key, note in found.items()}
+
+    async def do_statuses(self) -> dict[str, Any]:
+        subscription = pubsub.Subscription(Row, hub_status.NAME, self._bus)
+        self._bus.begin(subscription)
+        async for change in subscription:
+            if isinstance(change, pubsub.Synchronized):
+                break
+        return {name: to_plain(status) for name, status in subscription.current()}
+
+    async def do_grant(self, grants: dict[str, dict[str, Any]]) -> None:
+        found = {uid: from_plain(BusGrant, grant) for uid, grant in grants.items()}
+        if self._grants is None:
+            self._grants = await self._bus.publish(BusGrant)
+        self._grants.replace(found)
+        await self._grants.flush()
+
+    async def do_subscribe(self, agent: str, scope: str = "") -> None:
+        self._group.create_task(self._follow(self._bus.subscribe(Note, agent=agent, scope=scope)))
+
+    async def do_seen(self) -> dict[str, dict[str, str]]:
+        return self._seen
+
+    async def do_events(self) -> list[str]:
+        return self._events
+
+    async def do_open_stream(self, keep: int) -> None:
+        self._stream = await self._bus.open_stream(Note, keep=keep)
+
+    async def do_append(self, texts: list[str]) -> None:
+        assert self._stream is not None
+        for text in texts:
+            self._stream.append(Note(text=text))
+
+    async def _follow(self, subscription: pubsub.Subscription[Note]) -> None:
+        """Apply each change to `seen`, which is wrong when one is."""
+        async for change in subscription:
+            self._events.append(type(change).__name__)
+            table = self._seen.setdefault(change.table, {})
+            match change:
+                case pubsub.Created(key=key, value=value):
+                    assert key not in table
+                    table[key] = value.text
+                case pubsub.Modified(key=key, value=value, old=old):
+                    assert table[key] == old.text
+                    table[key] = value.text
+                case pubsub.Deleted(key=key, old=old):
+                    assert table.pop(key) == old.text
+
+
+async def main(run_dir: Path, agent: str) -> None:
+    """Do what the input says until it ends."""
+    reader = asyncio.StreamReader(limit=1 << 24)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async with pubsub.connect(run_dir, agent) as bus, asyncio.TaskGroup() as group:
+        actor = Actor(bus, group)
+        while line := await reader.readline():
+            print(json.dumps(await answer(actor, json.loads(line))), flush=True)
+        raise Ended
+
+
+class Ended(Exception):
+    """The input is at its end; ends the tasks too."""
+
+
+async def answer(actor: Actor, question: dict[str, Any]) -> dict[str, Any]:
+    """Do one thing."""
+    try:
+        return {"answer": await getattr(actor, "do_" + question.pop("do"))(**question)}
+    except pubsub.BusError as exc:
+        return {"error": type(exc).__name__, "text": str(exc)}
+
+
+if __name__ == "__main__":
+    uid = int(sys.argv[3])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)  # after the imports: the interpreter's folders may be closed to others
+    try:
+        with contextlib.suppress(BaseExceptionGroup):
+            asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    except pubsub.Denied as exc:
+        print(json.dumps({"error": "Denied", "text": str(exc)}), flush=True)
