@@ -32,6 +32,7 @@ LIMIT = 64 * 2**20  # bytes of one message; a plan of a thousand instances has 4
 MAX_FDS = 8
 READ_TIMEOUT = 5.0  # seconds for a client to send its request
 SO_PEERGROUPS = 59  # asm-generic/socket.h; absent from Python's socket
+GROUPS_SIZE = 1024  # bytes: 256 supplementary groups, the most that Python asks the kernel for
 ANSWER_TIMEOUT = 120.0  # seconds that a client waits
 
 
@@ -154,6 +155,9 @@ async def answer(connection: socket.socket, handle: Handler) -> None:
             except (ValueError, TypeError, KeyError, EOFError, TimeoutError, msgpack.UnpackException) as exc:
                 log.warning("control socket: bad request: %s: %s", type(exc).__name__, exc)
                 response = {"ok": False, "error": f"bad request: {exc}", "code": 2}
+            except Exception:  # one command's defect must not end the daemon
+                log.exception("control socket: a command failed")
+                response = {"ok": False, "error": "nsvisord has a defect there; its log has the details", "code": 1}
             with contextlib.suppress(OSError):
                 await asyncio.get_running_loop().sock_sendall(connection, frame(response))
         finally:
@@ -200,5 +204,5 @@ def caller_of(connection: socket.socket) -> Caller:
     """Ask the kernel who is at the other end."""
     pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     groups = array.array("I")
-    groups.frombytes(connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * 1024))
+    groups.frombytes(connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, GROUPS_SIZE))
     return Caller(pid, uid, gid, tuple(groups))

@@ -60,7 +60,7 @@ def resolve_apps(
     config: NetworkInstanceConfig, place: Place, bridge: IPv4Address, leased: AddressRange
 ) -> tuple[NamespaceApp, ...]:
     """Give every configured app a MAC and an address; a running app without a config gets them by DHCP alone."""
-    used: set[IPv4Address | None] = {app.address for app in config.apps.values() }  | {bridge}
+    used: set[IPv4Address | None] = {app.address for app in config.apps.values()} | {bridge}
     apps = []
     for name in sorted(config.apps.keys() | place.ports.keys()):
         app = config.apps.get(name)
