@@ -25,7 +25,8 @@ instances:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What scripts/install puts into a root file system, enabled."""
-    root = tmp_path_factory.mktemp("image")
+    root = tmp_path_factory.mktemp("image") / "root"
+    root.mkdir(0o755)
     subprocess.run([ROOT / "scripts/install", "--root", root], check=True, stdin=subprocess.DEVNULL)
     subprocess.run(["systemctl", "--quiet", f"--root={root}", "enable", "nsvisor"], check=True)
     return root
@@ -45,20 +46,29 @@ def instances(machine: Machine) -> dict[str, dict[str, Any]]:
 
 
 def wait_ready(machine: Machine) -> dict[str, dict[str, Any]]:
-    for name in ("red", "blue"):
-        machine.run("nsvisor", "wait", "instance", name, "--for", "ready", "--timeout", f"{READY_TIMEOUT:g}s")
-    return instances(machine)
+    """Return the status of both instances when both are ready."""
+
+    def ready() -> dict[str, dict[str, Any]]:
+        found = instances(machine)
+        assert {name: status["state"] for name, status in found.items()} == {"red": "ready", "blue": "ready"}, found
+        return found
+
+    return wait_until(ready, READY_TIMEOUT, "both instances")
 
 
 def unit(machine: Machine, value: str) -> str:
     return machine.run("systemctl", "show", "--value", f"--property={value}", "nsvisor").strip()
 
 
+def fetch_from_red(machine: Machine) -> str:
+    return machine.run("ip", "netns", "exec", "red", "curl", "-sSf", "--max-time", "5", "http://198.51.100.1/")
+
+
 def start_time(machine: Machine, pid: int) -> str:
     return machine.run("ps", "-o", "lstart=", "-p", pid).strip()
 
 
-def test_the_service_lives_through_stop_restart_and_reboot(machine: Machine, topology: Topology) -> None:
+def test_the_service_lives_through_stop_restart_and_reboot(machine: Machine) -> None:
     machine.boot()
     assert unit(machine, "ActiveState") == "active"
     before = wait_ready(machine)
@@ -67,14 +77,14 @@ def test_the_service_lives_through_stop_restart_and_reboot(machine: Machine, top
     daemon = unit(machine, "MainPID")
     assert unit(machine, "StatusErrno") == "0"
     assert machine.run("readlink", f"/proc/{daemon}/ns/mnt") == machine.run("readlink", "/proc/1/ns/mnt")
-    page = machine.run("nsvisor", "exec", "red", "--", "curl", "-sSf", "http://198.51.100.1/")
+    page = fetch_from_red(machine)
     assert page == "outside to 192.168.0.2\n"
 
     machine.run("systemctl", "stop", "nsvisor")
     born = {name: start_time(machine, status["pid"]) for name, status in before.items()}
     assert all(born.values())
     assert set(machine.run("ls", "/run/netns").split()) == {"red", "blue"}
-    assert machine.run("ip", "netns", "exec", "red", "curl", "-sSf", "http://198.51.100.1/") == page
+    assert fetch_from_red(machine) == page
 
     machine.run("systemctl", "start", "nsvisor")
     after = wait_ready(machine)
@@ -97,8 +107,7 @@ def test_the_service_lives_through_stop_restart_and_reboot(machine: Machine, top
     machine.power_off()
     machine.boot()
     wait_ready(machine)
-    assert machine.run("nsvisor", "exec", "red", "--", "curl", "-sSf", "http://198.51.100.1/") == page
-    assert topology.gateway.run(["ip", "neigh", "show", "192.168.0.2"]).stdout
+    assert fetch_from_red(machine) == page
 
 
 def made_folder(machine: Machine, path: str) -> Path:
