@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Namespace", "NftError"]
 
-PROC_SYS = Path("/proc/sys")
+PROC_SYS = "/proc/sys/"
+SYSCTL_SIZE = 4096  # bytes of the longest value
 RTM_GETLINK = 18
 IFLA_IFNAME = 3
 IFLA_EXT_MASK = 29
@@ -93,13 +94,17 @@ class Namespace:
     def read_sysctl(self, key: str) -> str | None:
         """Return a sysctl's value with single spaces; None when the kernel has none of that name."""
         try:
-            return " ".join(_sysctl_path(key).read_text().split())
+            fd = os.open(_sysctl_path(key), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        try:
+            return " ".join(os.read(fd, SYSCTL_SIZE).decode().split())
+        finally:
+            os.close(fd)
 
     def write_sysctl(self, key: str, value: str) -> None:
         """Set a sysctl. Raises OSError."""
-        _sysctl_path(key).write_text(value)
+        Path(_sysctl_path(key)).write_text(value)
 
     def read_file(self, path: Path) -> str | None:
         """Return a file's text; None when there is none."""
@@ -115,6 +120,6 @@ class Namespace:
         temporary.replace(path)
 
 
-def _sysctl_path(key: str) -> Path:
+def _sysctl_path(key: str) -> str:
     """Return the file of `net.ipv4.ip_forward`, or of `net/ipv4/conf/eth0.5/rp_filter`, as sysctl(8) reads them."""
-    return PROC_SYS / (key if "/" in key else key.replace(".", "/"))
+    return PROC_SYS + (key if "/" in key else key.replace(".", "/"))

@@ -77,6 +77,7 @@ class Instance:
         self.trouble = ""  # why there is no namespace or no manager
         self.last_error = ""
         self._since = 0.0  # when the manager was born or adopted, on the monotonic clock
+        self._fresh = False  # its namespace was made by this supervisor: no manager can be there yet
         self._paths = paths
         self._records = records
         self._zygote = zygote
@@ -115,6 +116,7 @@ class Instance:
                 )
         else:
             self._records.put(self.name, Record(slot=self.slot))  # the intent, before the deed
+            self._fresh = True
             inode = await (await self._zygote.current()).make_namespace(self.name, self.uids.start, UIDS_PER_INSTANCE)
             log.info("instance %s: ip netns add %s", self.name, self.name)
             record = None
@@ -146,7 +148,7 @@ class Instance:
         """Return the manager that runs already: the recorded one, or one born just before the supervisor died."""
         record = self._records[self.name]
         found = Child.find(record.manager)
-        if found is not None or record.manager is not None:
+        if found is not None or record.manager is not None or self._fresh:
             return found
         for pid in processes_of(range(self.uids.start, self.uids.start + 1)):
             with contextlib.suppress(OSError):

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks at heartbeats
 FULL_PASS = 60.0  # seconds: the net below the kernel's events
 STATUS_PAUSE = 0.03  # seconds between two rounds of statuses: 256 managers that start report in batches
+LONGEST_PAUSE = 0.2  # seconds between two passes over the host
 RETRY = 1.0  # seconds until what failed on the host is tried again
 
 
@@ -142,11 +143,14 @@ class Supervisor:
             await self._plan_due.wait()
             self._plan_due.clear()
             if self.configs.complete or self.going_down:
+                began = time.monotonic()
                 await self.converge()
                 self.ready.set()
                 self.changed()
                 if self._report.errors:
                     asyncio.get_running_loop().call_later(RETRY, self.wake)
+                # In a storm of events half the time is left to those who make the storm: managers being born.
+                await asyncio.sleep(min(time.monotonic() - began, LONGEST_PAUSE))
 
     async def converge(self) -> None:
         """One pass: lots, facts, plan; tell the managers; begin and end lives; reconcile the host."""
@@ -257,5 +261,7 @@ class Supervisor:
 
     def host_errors(self, name: str) -> tuple[str, ...]:
         """Return what failed on the host for one instance: on its own link, or for all."""
+        if not self._report.errors:
+            return ()
         others = {item.key for owner, links in self.plan.links.items() if owner != name for item in links}
         return tuple(text for key, text in self._report.errors if key not in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,9 @@ def watch_command(table: str, seconds: float, output: str, folders: Folders) -> 
     TABLE is a name as `nsvisor get tables` prints it (supervisor/NetworkInstanceStatus), or instances, apps, uplinks
     or tables. With -o json each change is one line.
     """
-    import contextlib
-
-    agent, scope, type_ = resolve(table)
+    found = resolve(table)
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
-        asyncio.run(_watch(folders, agent, scope, type_, output, seconds or None))
+        asyncio.run(_watch(folders, found, output, seconds or None))
 
 
 def resolve(table: str) -> tuple[str, str, type[Any]]:
@@ -49,11 +48,10 @@ def resolve(table: str) -> tuple[str, str, type[Any]]:
     return agent, scope, type_
 
 
-async def _watch(
-    folders: Folders, agent: str, scope: str, type_: type[Any], output: str, seconds: float | None
-) -> None:
+async def _watch(folders: Folders, table: tuple[str, str, type[Any]], output: str, seconds: float | None) -> None:
     from supervisor.cli.reading import connected
 
+    agent, scope, type_ = table
     async with asyncio.timeout(seconds), connected(folders.run) as bus:
         async for change in bus.subscribe(type_, agent=agent, scope=scope):
             print(render(change, output), flush=True)
