@@ -36,6 +36,7 @@ class Tally:
     starts: int = 0
     last: float = 0.0  # monotonic seconds
     delay: float = 0.0  # seconds from the last start to the next
+    error: str = ""  # why the last start failed; empty: it didn't
 
 
 class Children:
@@ -135,8 +136,17 @@ class Children:
         if now - tally.last > STEADY:
             tally.delay = 0.0
         tally.starts += 1
+        tally.error = ""
         tally.last = now
         tally.delay = min(LONGEST_DELAY, max(FIRST_DELAY, 2 * tally.delay))
+
+    def count_failure(self, name: str, error: str) -> None:
+        """Note why the last start failed."""
+        self.tallies[name].error = error
+
+    def last_failure(self, name: str) -> str:
+        """Return why the last start failed; empty when it didn't."""
+        return self.tallies.get(name, Tally()).error
 
     def restarts(self, name: str) -> int:
         """Return the starts of a service after the first."""

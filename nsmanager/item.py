@@ -20,7 +20,11 @@ class NotYet(Exception):  # noqa: N818 (a state, not an error)
 
 
 class Refused(Exception):  # noqa: N818 (reads as what it is)
-    """The item can't be made, and somebody has to do something: the text says what."""
+    """The item can't be made: the text says why, and what to do. It is tried again now and then, or in `retry_in` s."""
+
+    def __init__(self, text: str, retry_in: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_in = retry_in
 
 
 class Observed(Protocol):

@@ -127,7 +127,8 @@ async def reconcile(ns: Namespace, plan: Sequence[Item], kinds: Sequence[type[It
     """Make the namespace as planned. An item's error doesn't stop the others. Writes nothing when nothing differs."""
     done: list[Change] = []
     errors: list[tuple[Key, str]] = []
-    waiting: list[tuple[Key, NotYet]] = []
+    waiting: list[tuple[Key, str]] = []
+    times: list[float] = []
     observed: dict[Key, Observed] = {}
     for left in reversed(range(PASSES)):
         ns.events.forget()  # what happens from here on is heard after the report
@@ -138,31 +139,33 @@ async def reconcile(ns: Namespace, plan: Sequence[Item], kinds: Sequence[type[It
             break
         errors.clear()
         waiting.clear()
-        applied = await _apply(ns, changes, errors, waiting)
+        times.clear()
+        applied = await _apply(ns, changes, errors, waiting, times)
         done += applied
         if not applied:
             break
-    times = [exc.retry_in for _, exc in waiting if exc.retry_in is not None]
-    return Report(
-        tuple(done),
-        tuple(errors),
-        tuple((key, str(exc)) for key, exc in waiting),
-        min(times, default=None),
-        observed,
-    )
+    return Report(tuple(done), tuple(errors), tuple(waiting), min(times, default=None), observed)
 
 
 async def _apply(
-    ns: Namespace, changes: Sequence[Change], errors: list[tuple[Key, str]], waiting: list[tuple[Key, NotYet]]
+    ns: Namespace,
+    changes: Sequence[Change],
+    errors: list[tuple[Key, str]],
+    waiting: list[tuple[Key, str]],
+    times: list[float],
 ) -> list[Change]:
-    """Do the changes one by one and return those that went well; the others are noted."""
+    """Do the changes one by one and return those that went well; the others are noted, with the times of a retry."""
     done = []
     for change in changes:
         try:
             await change.apply(ns)
         except NotYet as exc:
-            waiting.append((change.key, exc))
-        except (Refused, NftError) as exc:
+            waiting.append((change.key, str(exc)))
+            times += [exc.retry_in] if exc.retry_in is not None else []
+        except Refused as exc:
+            errors.append((change.key, f"{_title(change)}: {exc}"))
+            times += [exc.retry_in] if exc.retry_in is not None else []
+        except NftError as exc:
             errors.append((change.key, f"{_title(change)}: {exc}"))
         except OSError as exc:
             errors.append((change.key, f"{_title(change)}: {exc.strerror or exc}"))

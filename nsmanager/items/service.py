@@ -72,10 +72,10 @@ class Service(Item):
         return _digest(self.reloadable)
 
     async def create(self, ns: Namespace) -> None:
-        """Start it and wait until it works. Raises NotYet while it has died too often, Refused when it says no."""
+        """Start it and wait until it works. Raises Refused when it says no, and in the pause after it died."""
         delay = ns.children.wait_to_start(self.name)
         if delay > 0:
-            raise NotYet(f"{self.name} died; its next start is due after a pause", delay)
+            raise Refused(ns.children.last_failure(self.name) or "died; started again after a pause", delay)
         await self._start(ns)
 
     async def replace(self, ns: Namespace, old: Observed, /) -> None:
@@ -96,16 +96,25 @@ class Service(Item):
             raise NotYet(f"link {self.ifname} is not there yet")
         self._write(ns, self.files + self.reloadable)
         ns.children.count_start(self.name)
+        if failure := await self._launch(ns):
+            ns.children.count_failure(self.name, failure)
+            raise Refused(failure, ns.children.wait_to_start(self.name))
+        self._remember(ns)
+
+    async def _launch(self, ns: Namespace) -> str:
+        """Run the command and find its process; return what went wrong."""
         try:
             status = await ns.children.launch(self.argv)
-        except TimeoutError as exc:
-            raise Refused("doesn't say that it works; see the instance's log") from exc
+        except TimeoutError:
+            return "doesn't say that it works; see the instance's log"
+        except OSError as exc:
+            return f"{exc.strerror}; is it installed?"
         if status:
-            raise Refused(f"ended with status {status}; see the instance's log")
+            return f"ended with status {status}; see the instance's log"
         pid = ns.read_file(Path(self.pid_file)) or ""
         if not pid.strip().isdecimal() or not ns.children.adopt(self.name, int(pid)):
-            raise Refused(f"died at once; its pid file says {pid.strip()!r}")
-        self._remember(ns)
+            return f"died at once; its pid file says {pid.strip()!r}"
+        return ""
 
     def _write(self, ns: Namespace, files: tuple[tuple[str, str], ...]) -> None:
         for path, text in files:

@@ -1,4 +1,4 @@
-"""Bear managers as the supervisor does; run inside a throwaway host. One order a line: `manager NAME UID LOG`; answers its pid."""
+"""Bear managers as the supervisor does; run inside a throwaway host. One order a line, one number in answer."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""One instance as a supervisor would make it: a hub, a namespace with the rights of birth, its link, and its manager."""
+"""One instance as a supervisor would make it: a hub, a namespace with the rights of birth, its link, its manager."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -50,7 +50,7 @@ class Rig:
         self.config = CONFIG
         self.pid = 0
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> Self:
         self.host = self.stack.enter_context(Host(NAME))
         self.run_dir = self.host.path(RUN_DIR)
         self.start_hub()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from ipaddress import IPv4Address, IPv4Network
 
@@ -12,7 +13,15 @@ import pytest
 from pubsub.topics import Lease, Route
 from tests.functional.nsmanager.rig import Rig
 from tests.hosts import Host, wait_until
+from tests.hosts.host import DHCP_SCRIPT
 
+HOLD_PORT = """
+import signal, socket
+taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+taken.bind(("", 67))
+print("ready", flush=True)
+signal.pause()
+"""
 MAC = "02:00:00:00:00:80"
 
 
@@ -44,7 +53,10 @@ def test_a_lease_carries_all_options(rig: Rig, app: Host) -> None:
         routes=(Route(to=IPv4Network("198.51.100.0/24"), via=IPv4Address("10.1.0.2")),),
     )
     rig.wait_ready()
-    lease = app.dhcp()
+    ask = [word for option in ("mtu", "ntpsrv", "staticroutes") for word in ("-O", option)]
+    app.run(["busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-s", DHCP_SCRIPT, *ask])
+    lines = app.read_file("/run/dhcp-lease.eth0").splitlines()
+    lease = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
     assert lease["ip"] == "10.1.0.80"
     assert lease["mask"] == "24"
     assert lease["router"] == lease["dns"] == lease["serverid"] == "10.1.0.1"
@@ -111,7 +123,8 @@ def test_a_killed_dnsmasq_is_back_at_once_and_then_with_pauses(rig: Rig, app: Ho
     assert times[0] < 1 < times[1] < 2.5 > times[2] - 2, times
 
 
-def test_a_dead_dnsmasq_is_told_of_while_it_waits(rig: Rig, app: Host) -> None:
+def test_a_dead_dnsmasq_is_told_of_while_it_waits(running: Rig) -> None:
+    rig = running
     for _ in range(2):
         pid = rig.dnsmasq()
         os.kill(pid, signal.SIGKILL)
@@ -121,20 +134,19 @@ def test_a_dead_dnsmasq_is_told_of_while_it_waits(rig: Rig, app: Host) -> None:
 
     def told() -> bool:
         status = rig.status()
-        return bool(status and not status.ready and "dnsmasq died" in status.services[0].error)
+        return bool(status and not status.ready and "died" in status.services[0].error)
 
     wait_until(told, 1)
     rig.wait_ready()
 
 
 def test_a_dnsmasq_that_cannot_start_is_an_error_in_words(rig: Rig) -> None:
-    holder = rig.host.popen(["busybox", "nc", "-u", "-l", "-p", "67"], netns="red")
-    wait_until(lambda: ":67 " in rig.inside("ss -lnu"))
+    holder = rig.host.start([sys.executable, "-c", HOLD_PORT], netns="red")
     rig.start()
     status = wait_until(rig.status)
-    assert status
-    assert status.errors == ("dnsmasq --conf-file=/run/nsvisor/instances/red/dnsmasq.conf: "
-                             "ended with status 2; see the instance's log",)  # fmt: skip
+    assert status is not None
+    command = "dnsmasq --conf-file=/run/nsvisor/instances/red/dnsmasq.conf"
+    assert status.errors == (f"{command}: ended with status 2; see the instance's log",)
     assert "Address already in use" in rig.log()
     holder.kill()
     holder.wait()

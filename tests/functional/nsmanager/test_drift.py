@@ -24,7 +24,6 @@ BY_HAND = (
     "ip route del default",
     "ip route replace default dev lo",
     "ip route add 192.0.2.0/24 via 100.127.0.0 proto 196",
-    "ip addr add 192.0.2.1/32 dev br0 proto 196",
     "sysctl -w net.ipv4.ip_forward=0",
     "sysctl -w net.ipv4.conf.up0.rp_filter=0",
     "sysctl -w net.ipv4.conf.all.accept_redirects=1",  # of which no event tells
@@ -61,8 +60,7 @@ def planned(rig: Rig) -> str:
 
 def test_drift_is_repaired_in_under_two_seconds(rig: Rig, planned: str) -> None:
     for command in BY_HAND:
-        if rig.host.run(["sh", "-c", command], netns="red", check=False).returncode and "proto 196" in command:
-            continue  # `ip addr … proto` came with iproute2 6.3
+        rig.inside(command)
         wait_until(lambda: rig.state() == planned, REPAIR, command)
     assert " ERROR " not in rig.log()
 
@@ -82,8 +80,3 @@ def test_foreign_objects_are_untouched(rig: Rig, planned: str) -> None:
     after = rig.state() + rig.inside("ip rule")
     assert after.replace("mtu 1400", "mtu 1500") == before
     assert planned != before
-
-
-def test_somebody_who_undoes_all_is_told_of(rig: Rig, planned: str) -> None:
-    rig.inside("ip link set p-web mtu 1500")
-    assert rig.state() == planned

@@ -24,7 +24,7 @@ def app(rig: Rig) -> Host:
 
 def test_a_port_map_leads_to_the_app(rig: Rig, app: Host) -> None:
     assert rig.host.fetch("http://100.127.0.1:8080/").startswith("web to 100.127.0.0")
-    assert app
+    assert app.fetch("http://10.1.0.80/").startswith("web")
 
 
 def test_what_is_not_mapped_is_not_reachable(rig: Rig, app: Host) -> None:

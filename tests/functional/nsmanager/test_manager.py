@@ -78,7 +78,7 @@ def test_an_apps_port_is_waited_for(rig: Rig) -> None:
     rig.publish(apps=(rig.app(ifname="p-web"),))
     rig.start()
     status = wait_until(rig.status)
-    assert status
+    assert status is not None
     assert not status.ready
     assert status.waiting == ("link p-web is not there yet",)
     rig.attach("web")
@@ -89,7 +89,7 @@ def test_a_link_to_the_host_that_comes_late_is_taken(rig: Rig) -> None:
     rig.host.sh(f"ip link del v-{NAME}")
     rig.start()
     status = wait_until(rig.status)
-    assert status
+    assert status is not None
     assert status.waiting == ("link up0 is not there yet",)
     rig.host.sh(f"ip link add v-{NAME} group 196 up type veth peer name up0 netns {NAME}")
     rig.wait_ready(2)
@@ -99,7 +99,7 @@ def test_a_strangers_bridge_is_an_error_and_stays(rig: Rig) -> None:
     rig.inside("ip link add br0 mtu 1400 type bridge")
     rig.start()
     status = wait_until(rig.status)
-    assert status
+    assert status is not None
     assert "ip link set br0" in status.errors[0]
     assert "exists and is not ours" in status.errors[0]
     assert "mtu 1400" in rig.inside("ip link show br0")
