@@ -19,10 +19,15 @@ def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note", timeou
 
     def equal() -> bool:
         seen = reader.ask("seen").get(name, {})
-        assert seen == table
+        assert seen == table, f"{short(seen)} is not {short(table)}"
         return True
 
-    wait_until(equal, timeout, f"the reader sees {table}")
+    wait_until(equal, timeout, f"the reader sees {short(table)}")
+
+
+def short(table: dict[str, str]) -> dict[str, str]:
+    """Cut long texts, for a message."""
+    return {key: text if len(text) < 20 else f"{text[:5]}…{len(text)}" for key, text in table.items()}
 
 
 def events(reader: Actor, *names: str) -> list[str]:
