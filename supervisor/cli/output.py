@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 GAP = "  "  # between columns
-STYLES = {"ready": "green", "waiting": "yellow", "starting": "cyan", "degraded": "yellow", "failed": "red"}
+STYLES = {
+    "ok": "green",
+    "note": "cyan",
+    "warning": "yellow",
+    "error": "red",
+    "ready": "green",
+    "waiting": "yellow",
+    "starting": "cyan",
+    "degraded": "yellow",
+    "failed": "red",
+}
 
 Row = Mapping[str, Any]
 

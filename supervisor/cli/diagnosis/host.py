@@ -1,0 +1,174 @@
+"""Gathers facts about the host, for `doctor`; changes nothing, needs no nsvisord."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from pubsub.config.directory import read_directory
+from pubsub.config.merge import read_files
+
+PROBE_TIMEOUT = 10.0  # seconds for one probe; loading a module takes a fraction of one
+
+SYSCTLS = (
+    "fs.inotify.max_user_instances",
+    "kernel.apparmor_restrict_unprivileged_userns",
+    "kernel.pid_max",
+    "net.ipv4.neigh.default.gc_thresh3",
+    "net.netfilter.nf_conntrack_count",
+    "net.netfilter.nf_conntrack_max",
+    "user.max_net_namespaces",
+    "user.max_user_namespaces",
+)
+
+NAT_PROBE = """
+table inet probe {
+  map portmap { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  chain pre { type nat hook prerouting priority dstnat; dnat ip to meta l4proto . th dport map @portmap; }
+  chain post { type nat hook postrouting priority srcnat; masquerade; }
+}
+"""
+# Each in a network namespace of its own, which vanishes with it.
+PROBES = {
+    "network namespaces": ["unshare", "-n", "true"],
+    "user namespaces": ["unshare", "-U", "-n", "true"],
+    "veth links": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "veth", "peer", "name", "probe1"],
+    "bridges": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "bridge"],
+    "nft with NAT and maps": ["unshare", "-n", "nft", NAT_PROBE],
+}
+LIBRARIES = ("libnftables.so.1",)
+BINARIES = ("ip", "dnsmasq", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
+
+
+@dataclasses.dataclass(frozen=True)
+class HostFacts:
+    """What `judge` needs to know."""
+
+    uid: int
+    kernel: str  # as 6.1.0-13-amd64
+    python: tuple[int, ...]
+    probes: Mapping[str, str]  # name -> why it failed; empty: it works
+    libraries: Mapping[str, bool]
+    binaries: Mapping[str, str]  # name -> path; empty: not found
+    sysctls: Mapping[str, int]  # those that this kernel has
+    open_files: int  # hard limit
+    forward_drops: tuple[str, ...]  # foreign chains in the forward hook whose policy is drop
+    firewalls: tuple[str, ...]  # known ones that run here
+    shared_netns: bool  # /run/netns, or the mount above it, hands mounts on to others
+    instances: int  # configured
+    config_problems: tuple[str, ...]
+    daemon: str  # version and pid of the running one; empty: none
+    daemon_error: str
+
+
+def look(config_dir: Path, run_dir: Path) -> HostFacts:
+    """Look around. Takes a fraction of a second."""
+    found = read_files(read_directory(config_dir)) if config_dir.exists() else read_files({})
+    daemon, daemon_error = _daemon(run_dir)
+    return HostFacts(
+        uid=os.geteuid(),
+        kernel=platform.release(),
+        python=tuple(map(int, platform.python_version_tuple()[:2])),
+        probes={name: _probe(argv) for name, argv in PROBES.items()} if os.geteuid() == 0 else {},
+        libraries={name: _loads(name) for name in LIBRARIES},
+        binaries={name: _which(name) for name in BINARIES},
+        sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        forward_drops=forward_drops(_output(["nft", "list", "chains"])),
+        firewalls=tuple(sorted({"dockerd", "firewalld", "ufw"} & _running())),
+        shared_netns=_is_shared(Path("/proc/self/mountinfo").read_text(), "/run/netns"),
+        instances=len(found.instances),
+        config_problems=tuple(
+            f"{problem.file}:{problem.line}: {problem.message}; {problem.remedy}" for problem in found.problems
+        ),
+        daemon=daemon,
+        daemon_error=daemon_error,
+    )
+
+
+def forward_drops(listing: str) -> tuple[str, ...]:
+    """Read `nft list chains`: the foreign base chains that forward nothing of their own accord."""
+    found = []
+    table = chain = ""
+    for line in listing.splitlines():
+        if match := re.match(r"table (\S+ \S+)", line):
+            table = match[1]
+        elif match := re.match(r"\s+chain (\S+)", line):
+            chain = match[1]
+        elif "hook forward" in line and "policy drop" in line and not table.endswith(" nsvisor"):
+            found.append(f"{table} {chain}")
+    return tuple(found)
+
+
+def _daemon(run_dir: Path) -> tuple[str, str]:
+    from supervisor.control import ControlError, request
+
+    try:
+        answer = request(run_dir, {"do": "ping"})
+    except ControlError as exc:
+        return "", str(exc)
+    return f"{answer.get('version', '?')}, pid {answer.get('pid', '?')}", ""
+
+
+def _probe(argv: list[str]) -> str:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return str(exc)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
+
+
+def _output(argv: list[str]) -> str:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _which(name: str) -> str:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
+
+
+def _sysctl(name: str) -> int | None:
+    try:
+        return int(Path("/proc/sys", *name.split(".")).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _running() -> set[str]:
+    names = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            names.add(path.read_text().strip())
+        except OSError:
+            continue  # it ended meanwhile
+    return names
+
+
+def _is_shared(mountinfo: str, path: str) -> bool:
+    """Tell from proc_pid_mountinfo(5) whether the mount that holds a path belongs to a peer group."""
+    best, shared = "", True
+    for line in mountinfo.splitlines():
+        fields = line.split()
+        point = fields[4]
+        holds = path == point or path.startswith(point.rstrip("/") + "/")
+        if holds and len(point) >= len(best):
+            best, shared = point, any(field.startswith("shared:") for field in fields[6 : fields.index("-")])
+    return shared
