@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tests.hosts.host import ROOT, Host
 
 READY_TIMEOUT = 20.0  # seconds until READY=1; long, since a slow machine is no failure here
 STOP_TIMEOUT = 20.0  # seconds between SIGTERM and the end
+COUNTER = itertools.count(1)
 
 
 class Daemon:
@@ -28,7 +31,8 @@ class Daemon:
         self.host = host
         self.run_dir = Path(folder or "/run", "nsvisor")
         self.config_dir = Path(folder, "config") if folder else Path("/etc/nsvisor")
-        self.state_dir = Path(folder, "state") if folder else Path("/var/lib/nsvisor")
+        # Where a daemon begins its uid ranges follows from this name: daemons of other test runs seldom meet ours.
+        self.state_dir = Path(folder or "/var/lib", f"nsvisor-{os.getpid()}-{next(COUNTER)}")
         self.process: subprocess.Popen[str] | None = None
         self.log_file = self.run_dir.with_name(f"{self.run_dir.name}.log")  # in the host
         if config:
