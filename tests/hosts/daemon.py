@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.hosts.host import ROOT, Host
+from tests.hosts.notifications import Notifications
+from tests.hosts.waiting import wait_until
 
 READY_TIMEOUT = 20.0  # seconds until READY=1; long, since a slow machine is no failure here
 STOP_TIMEOUT = 20.0  # seconds between SIGTERM and the end
@@ -34,6 +34,7 @@ class Daemon:
         # Where a daemon begins its uid ranges follows from this name: daemons of other test runs seldom meet ours.
         self.state_dir = Path(folder or "/var/lib", f"nsvisor-{os.getpid()}-{next(COUNTER)}")
         self.process: subprocess.Popen[str] | None = None
+        self.notifications: Notifications | None = None  # what the running one told systemd
         self.log_file = self.run_dir.with_name(f"{self.run_dir.name}.log")  # in the host
         if config:
             self.configure(config)
@@ -46,6 +47,7 @@ class Daemon:
         if error:
             sys.stderr.write(f"--- nsvisord in {self.host.name} ---\n{self.log()}")
         self.kill()
+        self._hear_no_more()
 
     @property
     def pid(self) -> int:
@@ -66,31 +68,28 @@ class Daemon:
         for made in (self.config_dir, self.run_dir.parent):
             self.host.path(made).mkdir(parents=True, exist_ok=True)
         folders = ["--config", self.config_dir, "--run-dir", self.run_dir, "--state-dir", self.state_dir]
-        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            address = f"{folder}/notify"
-            notify.bind(address)
-            environment = {**self.environment, "NOTIFY_SOCKET": address}
-            with self.host.path(self.log_file).open("a") as log:
-                self.process = self.host.popen(
-                    [sys.executable, "-m", "supervisor", *folders],
-                    env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                )  # fmt: skip
-            if ready:
-                self._await_ready(notify)
+        self._hear_no_more()
+        self.notifications = Notifications()
+        environment = {**self.environment, "NOTIFY_SOCKET": self.notifications.address}
+        with self.host.path(self.log_file).open("a") as log:
+            self.process = self.host.popen(
+                [sys.executable, "-m", "supervisor", *folders],
+                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        if ready:
+            wait_until(lambda: self._is_ready() or self._has_ended(), READY_TIMEOUT, "READY=1 from nsvisord")
+            assert self._is_ready(), f"nsvisord: ended with {self.process.returncode}:\n{self.log()}"
 
-    def _await_ready(self, notify: socket.socket) -> None:
-        assert self.process
-        waited = 0.0
-        notify.settimeout(0.1)
-        while waited < READY_TIMEOUT:
-            try:
-                if b"READY=1" in notify.recv(4096).splitlines():
-                    return
-            except TimeoutError:
-                waited += 0.1
-            if self.process.poll() is not None:
-                break
-        raise AssertionError(f"nsvisord: not ready, exit {self.process.poll()}:\n{self.log()}")
+    def _is_ready(self) -> bool:
+        return self.notifications is not None and "READY=1" in self.notifications.lines
+
+    def _has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def _hear_no_more(self) -> None:
+        if self.notifications:
+            self.notifications.close()
+            self.notifications = None
 
     @property
     def environment(self) -> dict[str, str]:

@@ -36,6 +36,7 @@ mount -t tmpfs -o mode=755 tmpfs /run
 rm -rf /etc/nsvisor /var/lib/nsvisor /etc/resolv.conf
 mkdir -p /run/netns /run/lock /etc/nsvisor /var/lib/nsvisor
 touch /etc/resolv.conf
+sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 # or addresses appear seconds later
 ip link set lo up
 echo ready
 exec sleep infinity
