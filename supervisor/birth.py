@@ -109,6 +109,7 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     mapping = Path("/proc/self/uid_map").read_text().split()
     if mapping[:2] != ["0", str(order.uid_base)] or len(mapping) != 3:
         raise BirthError(f"namespace {order.name}: its uids are mapped to {mapping[1:2]}, not {order.uid_base}")
+    rights.set_limits()
     rights.become(0, 0)
     rights.forbid_namespaces()
     rights.limit(rights.MANAGER, last_capability)

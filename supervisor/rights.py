@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,12 @@ APP: Final = frozenset(
     }
 )
 
+# Against what a manager could do to the machine as a whole. Each uid of an instance counts for itself.
+LIMITS: Final = {
+    resource.RLIMIT_NPROC: 512,  # threads; a charon has about 20
+    resource.RLIMIT_CORE: 1,  # no core dump, not even to a program of the host that runs as root (kernel/coredump.c)
+}
+
 DHCP_CLIENT: Final = frozenset({Capability.NET_ADMIN, Capability.NET_RAW, Capability.NET_BIND_SERVICE})
 
 
@@ -90,6 +97,12 @@ def become(uid: int, gid: int, groups: tuple[int, ...] = ()) -> None:
     os.setgroups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+
+
+def set_limits() -> None:
+    """Set the resource limits of a manager and all its processes, for good."""
+    for kind, value in LIMITS.items():
+        resource.setrlimit(kind, (value, value))
 
 
 def forbid_namespaces() -> None:

@@ -358,6 +358,22 @@ def read_a_key_of_whoever_started_the_daemon(_target: Target) -> None:
     check(libc.syscall(SYS_KEYCTL, KEYCTL_SEARCH, SESSION_KEYRING, b"user", b"nsvisor-attack", 0))
 
 
+@attack(errno.EAGAIN)
+def fork_without_end(_target: Target) -> None:
+    pids = []
+    try:
+        for _ in range(1000):
+            pid = os.fork()
+            if pid == 0:
+                signal.pause()
+            pids.append(pid)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            os.waitpid(pid, 0)
+
+
 # --- mounts and the kernel -----------------------------------------------------------------------------------------
 
 

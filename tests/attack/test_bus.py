@@ -33,6 +33,7 @@ ATTACKS = (
     "publish_the_config_of_another_as_the_supervisor",
     "publish_its_own_config_as_the_supervisor",
     "grant_itself_everything_as_the_supervisor",
+    "hold_the_lock_that_the_next_hub_needs",
 )
 CONFIG = NamespaceConfig(
     bridge=IPv4Interface("192.0.2.1/24"), mtu=1500, domain="x.internal", lease_time=Duration(60),

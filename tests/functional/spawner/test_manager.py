@@ -14,7 +14,7 @@ import pytest
 
 from supervisor import birth
 from supervisor.rights import MANAGER
-from supervisor.spawn import SpawnerGone
+from supervisor.spawn import INHERITED, MALLOC, SpawnerGone
 from tests.functional.spawner.inside import RUN_DIR, STATE_DIR, UIDS, bear, inside, output, spawner, uid_base
 from tests.hosts import Host
 
@@ -51,7 +51,7 @@ def test_a_manager_finds_its_own_instance_and_nothing_else(host: Host) -> None:
     assert found["caps"] == {"CapInh": 0, "CapPrm": mask, "CapEff": mask, "CapBnd": mask, "CapAmb": 0}
     assert found["no_new_privs"] == "1"
     assert found["fds"] == [0, 1, 2, 3]  # 3: the folder being listed
-    assert set(found["environment"]) <= {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONPATH", "PYTHONDEVMODE"}
+    assert set(found["environment"]) <= {"LC_CTYPE", *INHERITED, *MALLOC}
     assert found["session"]
     assert found["limits"] == ["0", "0", "0"]
     assert found["run"] == ["nsvisor"]
