@@ -25,6 +25,7 @@ from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
+from nsmanager.memory import trim
 from nsmanager.names import BRIDGE
 from nsmanager.namespace import Namespace
 from nsmanager.place import Place
@@ -90,6 +91,8 @@ async def keep_reconciled(ns: Namespace, place: Place, board: Board) -> None:
             report = await reconcile(ns, board.plan, KINDS)
             told = _log(report, told)
             board.report(status(ns, config, report))
+            if report.done:
+                trim()
             retry = min(LAST_RETRY, 2 * retry) if report.errors else FIRST_RETRY
             wait = min(FULL_PASS, retry if report.errors else FULL_PASS, report.retry_in or FULL_PASS)
         if board.config is config:

@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from nsmanager import libnftables
 from nsmanager.children import Children
 from nsmanager.events import KernelEvents
-from nsmanager.libnftables import Nft, NftError
+from nsmanager.libnftables import NftError
 from nsmanager.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Netlink, attributes, number, string, u32
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ class Namespace:
         self._stack = contextlib.ExitStack()
         self.rtnl = self._stack.enter_context(contextlib.closing(Netlink(NETLINK_ROUTE)))
         self._nfnl = self._stack.enter_context(contextlib.closing(Netlink(NETLINK_NETFILTER)))
-        self._nft = self._stack.enter_context(contextlib.closing(Nft()))
         self.events = self._stack.enter_context(contextlib.closing(KernelEvents()))
         self.children = self._stack.enter_context(contextlib.closing(Children(self.events.happened)))
         return self
@@ -90,7 +90,7 @@ class Namespace:
     async def nft(self, commands: str) -> str:
         """Run nft commands as one transaction and return what they print. Raises NftError."""
         await asyncio.sleep(0)  # a listing may take milliseconds: let others run before it
-        return self._nft.run(commands)
+        return libnftables.run(commands)
 
     def read_sysctl(self, key: str) -> str | None:
         """Return a sysctl's value with single spaces; None when the kernel has none of that name."""
