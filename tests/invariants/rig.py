@@ -1,0 +1,214 @@
+"""One nsvisord with some instances in a throwaway network, and what the tests of invariants ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pubsub
+from pubsub.topics import AppNetworkStatus, NetworkInstanceStatus, State, TableStatus
+from tests.hosts import Daemon, Host, Topology, wait_until
+from tests.hosts.topology import OUTSIDE
+
+FLOWS = Path(__file__).with_name("flows.py")
+RATE = 1000  # datagrams a second
+UDP_PORT, TCP_PORT = 9007, 9009  # outside, and in apps
+OUTER_PORT = 9107  # of the port map on the uplink
+READY_TIMEOUT = 20.0  # seconds; a slow machine is no failure here
+TWO_TENANTS: dict[str, Any] = {
+    "red": {
+        "subnet": "10.1.0.0/24",
+        "apps": {"web": {"address": "10.1.0.80", "ports": [f"{OUTER_PORT}:{UDP_PORT}/udp"]}},
+    },
+    "blue": {"subnet": "10.1.0.0/24"},
+}
+
+
+class Rig:
+    """A network, its daemon and its instances. A context manager; the daemon runs and all instances are ready in it.
+
+    `instances` are as in the config file; `expected` those that become ready (default: all).
+    """
+
+    def __init__(
+        self,
+        instances: Mapping[str, Any] = TWO_TENANTS,
+        *,
+        uplinks: int = 1,
+        expected: tuple[str, ...] | None = None,
+        start: bool = True,
+    ) -> None:
+        self._stack = contextlib.ExitStack()
+        self._expected = tuple(instances) if expected is None else expected
+        self._start = start
+        self.topology = Topology(uplinks)
+        self.host: Host = self.topology.host
+        self.daemon = Daemon(self.host)
+        self.run_dir = self.host.path(self.daemon.run_dir)
+        self.instances: dict[str, Any] = json.loads(json.dumps(instances))  # a test changes it and calls `configure`
+        self.configure()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.topology)
+        try:
+            if self._start:
+                self._stack.enter_context(self.daemon)
+                self.wait_ready(*self._expected)
+        except BaseException:
+            sys.stderr.write(self.daemon.log() if self.daemon.process else "")
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def configure(self) -> None:
+        """Write the config file anew; nsvisord sees it by itself."""
+        self.daemon.configure({"instances": self.instances})
+
+    # --- what is said on the bus ------------------------------------------------------------------------------------
+
+    def status(self, name: str) -> NetworkInstanceStatus:
+        """Return what nsvisord says of an instance. Raises AssertionError when it says nothing."""
+        found = self._table(NetworkInstanceStatus, "supervisor").get(name)
+        assert found, f"no status of {name}"
+        return found
+
+    def ready(self, name: str) -> NetworkInstanceStatus | None:
+        """Return the status of an instance that is ready and has a living manager."""
+        status = self.status(name)
+        return status if status.state == State.READY and alive(status.pid) else None
+
+    def wait_ready(self, *names: str, timeout: float = READY_TIMEOUT) -> None:
+        """Return when these instances are ready."""
+        for name in names:
+            wait_until(lambda: self.ready(name), timeout, f"{name} ready")  # noqa: B023
+
+    def publisher(self, table: str) -> int:
+        """Return the pid of the process that holds a table, as the hub knows it; 0: none."""
+        found = self._table(TableStatus, "hub").get(table)
+        return found.pid if found else 0
+
+    def _table(self, topic: type[Any], agent: str) -> dict[str, Any]:
+        async def read() -> dict[str, Any]:
+            async with asyncio.timeout(5), pubsub.connect(self.run_dir, agent="reader") as bus:
+                return await bus.table(topic, agent=agent)
+
+        try:
+            return asyncio.run(read())
+        except TimeoutError as exc:
+            raise AssertionError("no hub answers") from exc
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def manager(self, name: str) -> int:
+        """Return the pid of an instance's manager."""
+        return self.status(name).pid
+
+    def hub(self) -> int:
+        """Return the hub's pid."""
+        return int(self.host.read_file(self.daemon.run_dir / "bus/hub.lock"))
+
+    def spawner(self) -> int:
+        """Return the spawner's pid. Raises AssertionError when there is none."""
+        found = [pid for pid in self.host.pids() if b"supervisor.spawner" in command_line(pid).split(b"\0")]
+        spawners = [pid for pid in found if parent(pid) == self.daemon.pid]
+        assert spawners, "no spawner"
+        return spawners[0]
+
+    def dnsmasq(self, name: str) -> int:
+        """Return the pid of an instance's dnsmasq."""
+        return int(self.host.read_file(self.daemon.run_dir / f"instances/{name}/dnsmasq.pid"))
+
+    def inode(self, name: str) -> int:
+        """Return the inode of a pinned namespace, as the host sees it."""
+        return int(self.host.sh(f"stat -Lc %i /run/netns/{name}"))
+
+    # --- apps and traffic ---------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def app(self, instance: str, name: str) -> Iterator[int]:
+        """Keep an app that does nothing in an instance; yields its pid, in whose namespace others may run."""
+        argv = [self.daemon.command, "run", instance, "--name", name, "--", "sh", "-c", "echo ready; exec sleep 1000"]
+        process = self.host.popen(
+            argv, env=self.daemon.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert process.stdout
+        first = process.stdout.readline()
+        assert first == "ready\n", first + process.stdout.read()
+        found = wait_until(
+            lambda: self._table(AppNetworkStatus, "supervisor").get(f"{instance}/{name}"), what="the app's status"
+        )
+        try:
+            yield found.pid
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            assert process.stdout
+            process.stdout.close()
+
+    def flow(self, *argv: object, host: Host | None = None, app: int = 0) -> subprocess.Popen[str]:
+        """Start one of flows.py in a host, or in the namespace of an app; it works when this returns."""
+        enter = ["nsenter", f"--net=/proc/{app}/ns/net"] if app else []
+        return (host or self.host).start([*enter, sys.executable, "-SE", FLOWS, *argv])
+
+    def serve_flows(self, *apps: int) -> None:
+        """Start the far ends of streams and transfers: outside, and in apps."""
+        self.flow("echo", UDP_PORT, host=self.topology.outside)
+        self.flow("sink", TCP_PORT, host=self.topology.outside)
+        for app in apps:
+            self.flow("echo", UDP_PORT, app=app)
+
+    def outwards(self, app: int) -> subprocess.Popen[str]:
+        """Start a numbered stream from an app to the world outside and back."""
+        return self.flow("stream", OUTSIDE, UDP_PORT, RATE, app=app)
+
+    def reaches_outside(self, netns: str) -> bool:
+        """Tell whether a namespace of the host gets the page outside within a second."""
+        argv = ["curl", "-sf", "--max-time", "1", f"http://{OUTSIDE}/"]
+        return self.host.run(argv, netns=netns, check=False).returncode == 0
+
+
+def finish(flow: subprocess.Popen[str]) -> dict[str, Any]:
+    """Stop a stream or a transfer and return what it counted."""
+    flow.send_signal(signal.SIGINT)
+    output, _ = flow.communicate(timeout=30)
+    assert output, "the flow broke off"
+    counted: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return counted
+
+
+def kill(pid: int) -> None:
+    """Kill a process as nothing can forbid, and see it gone."""
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid), what=f"the end of {pid}")
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process lives; a zombie doesn't."""
+    with contextlib.suppress(OSError):
+        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def parent(pid: int) -> int:
+    """Return the pid of a process's parent; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def command_line(pid: int) -> bytes:
+    """Return the arguments of a process, each followed by a zero byte; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
