@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -17,7 +18,7 @@ from weakref import WeakValueDictionary
 from pubsub import wire
 from pubsub.changes import Synchronized
 from pubsub.errors import BusError, Denied
-from pubsub.link import Link
+from pubsub.link import Line, Link, Receiver
 from pubsub.names import table_name
 from pubsub.publisher import Publication, Table, refusal
 from pubsub.streams import Follower, Stream
@@ -36,7 +37,7 @@ async def connect(run_dir: Path, agent: str) -> AsyncIterator[Bus]:
     At the end all tables are released. Raises Denied when the hub knows no grant for this uid, and BusError when it
     speaks another version.
     """
-    bus = Bus(run_dir, agent)
+    bus = Bus(agent, partial(Link, run_dir / SOCKET))
     try:
         await bus.welcomed()
         yield bus
@@ -45,9 +46,9 @@ async def connect(run_dir: Path, agent: str) -> AsyncIterator[Bus]:
 
 
 class Bus:
-    """One client of the hub."""
+    """One client of the hub. `open_link` is given the Bus itself."""
 
-    def __init__(self, run_dir: Path, agent: str) -> None:
+    def __init__(self, agent: str, open_link: Callable[[Receiver], Line]) -> None:
         self._agent = agent
         self._client = secrets.token_hex(8)
         self._handle = 0  # the last one given; never used again
@@ -62,7 +63,7 @@ class Bus:
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._scheduled: asyncio.Handle | None = None
-        self._link = Link(run_dir / SOCKET, self)
+        self._link = open_link(self)
 
     async def publish(
         self, type_: type[T], *, scope: str = "", initial: Mapping[str, T] | None = None, persistent: bool = False

@@ -37,6 +37,16 @@ class Receiver(Protocol):
         """Learn that the hub refused the connection. The link tries again by itself."""
 
 
+class Line(Protocol):
+    """What a Bus needs of a link."""
+
+    def send(self, message: bytes) -> bool:
+        """Hand a message over; False when the hub takes no more now or is away: `writable` or a greeting follows."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
 class Link:
     """Connects, and connects again, until closed."""
 
