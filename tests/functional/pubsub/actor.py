@@ -119,7 +119,7 @@ async def main(run_dir: Path, agent: str) -> None:
         raise Ended
 
 
-class Ended(Exception):
+class Ended(Exception):  # noqa: N818  # no error
     """The input is at its end; ends the tasks too."""
 
 

@@ -12,11 +12,17 @@ from tests.functional.pubsub.processes import Actor, Hub
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A running hub."""
+def folder(tmp_path: Path) -> Path:
+    """A folder that every uid can come to."""
     for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)  # so that other uids can come to its socket
-    with contextlib.closing(Hub(tmp_path)) as running:
+        parent.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def hub(folder: Path) -> Iterator[Hub]:
+    """A running hub."""
+    with contextlib.closing(Hub(folder)) as running:
         yield running
 
 

@@ -31,7 +31,15 @@ class Hub:
 
     def start(self) -> None:
         """Start it; clients wait by themselves until it answers."""
-        command = [sys.executable, "-m", "pubsub", "--run-dir", self.run_dir, "--state-dir", self.state_dir]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pubsub",
+            "--run-dir",
+            self.run_dir,
+            "--state-dir",
+            self.state_dir,
+        ]
         if self.uid is not None:
             command += ["--uid", str(self.uid), "--gid", str(self.uid)]
         with self.log.open("ab") as log:
@@ -76,7 +84,7 @@ class Hub:
             self.kill()
 
 
-class ActorFailed(Exception):
+class ActorFailed(Exception):  # noqa: N818  # says what happened
     """The bus refused what an actor was asked to do."""
 
     def __init__(self, error: str, text: str) -> None:
@@ -88,7 +96,7 @@ class Actor:
     """One client process, asked by lines of JSON; see actor.py."""
 
     def __init__(self, run_dir: Path, agent: str, *, uid: int = 0) -> None:
-        command = [sys.executable, ACTOR, run_dir, agent, str(uid)]
+        command: list[str | Path] = [sys.executable, ACTOR, run_dir, agent, str(uid)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, do: str, **arguments: Any) -> Any:

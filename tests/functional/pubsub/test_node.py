@@ -22,7 +22,7 @@ class Client:
     """client.mjs as a process."""
 
     def __init__(self, hub: Hub, table: str) -> None:
-        command = ["node", FOLDER / "client.mjs", hub.run_dir / "bus" / "hub.sock", table]
+        command: list[str | Path] = ["node", FOLDER / "client.mjs", hub.run_dir / "bus" / "hub.sock", table]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def next(self) -> dict[str, Any]:

@@ -47,12 +47,15 @@ def test_a_granted_uid_may_do_what_is_granted_and_nothing_else(supervisor: Actor
     assert refused(manager, "grant", grants={str(RED): {"publish": ["*/*"]}}) == "Denied"
 
 
-def test_an_agents_name_gives_no_right(supervisor: Actor, actor: Start) -> None:
+def test_an_agents_name_gives_no_right(supervisor: Actor, actor: Start) -> None:  # noqa: ARG001  # grants
     impostor = actor("supervisor", RED)
     assert refused(impostor, "publish", scope="blue") == "Denied"
 
 
-def test_a_uid_without_any_grant_is_refused_before_it_can_say_anything(supervisor: Actor, actor: Start) -> None:
+def test_a_uid_without_any_grant_is_refused_before_it_can_say_anything(
+    supervisor: Actor,  # noqa: ARG001  # grants, to others
+    actor: Start,
+) -> None:
     stranger = actor("nsmanager", BLUE)
     with pytest.raises(ActorFailed, match="Denied"):
         stranger.answer()
@@ -87,9 +90,7 @@ def test_grants_outlive_hub_and_supervisor(hub: Hub, supervisor: Actor, actor: S
     assert actor("other").ask("table", agent="nsmanager", scope="red") == {"red": "still"}
 
 
-def test_the_hub_runs_unprivileged_when_told_a_uid(tmp_path: Path, hub: Hub) -> None:
-    folder = tmp_path / "other"
-    folder.mkdir()
+def test_the_hub_runs_unprivileged_when_told_a_uid(folder: Path) -> None:
     with contextlib.closing(Hub(folder, uid=STRANGER)) as other, Actor(other.run_dir, "writer") as writer:
         writer.ask("publish", persistent=True)
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{other.pid}/status").read_text().splitlines())

@@ -155,10 +155,10 @@ def test_the_hubs_own_table_can_be_read_and_not_taken(hub: Hub) -> None:
         await bus.publish(Note, initial={"a": Note(text="1")}, persistent=True)
         async for change in bus.subscribe(TableStatus, agent="hub"):
             if isinstance(change, pubsub.Created | pubsub.Modified) and change.key == "hub-to-be/Note":
+                assert change.value.keys == 1
+                assert change.value.persistent
+                assert change.value.restarted == 1
                 break
-        assert change.value.keys == 1
-        assert change.value.persistent
-        assert change.value.restarted == 1
 
     on_bus(hub, body, agent="hub-to-be")
 
