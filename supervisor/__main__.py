@@ -30,7 +30,7 @@ from supervisor.zygote import Zygote
 log = logging.getLogger("nsvisord")
 
 
-class Stop(Exception):
+class Stop(Exception):  # noqa: N818 (no error: an end that was asked for)
     """The end was asked for."""
 
 

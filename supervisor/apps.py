@@ -10,14 +10,15 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 
+import msgpack  # type: ignore[import-untyped]  # ships no types
 from msgspec.structs import replace
 
 from nsmanager.items.link import IFINFOMSG, IFLA_IFNAME
 from nsmanager.namespace import Namespace
 from nsmanager.netlink import text, u32
-from pubsub.topics import NamespaceApp
 from supervisor.birth import NETNS_DIR
 from supervisor.child import Child
 from supervisor.control import ControlError
@@ -30,6 +31,7 @@ from supervisor.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
+ASK_TIMEOUT = 10.0  # seconds
 APP_IFNAME = "eth0"  # the app's end of its link
 
 
@@ -49,9 +51,11 @@ class Apps:
         async with asyncio.TaskGroup() as group:
             for name, record in list(self._records.entries.items()):
                 for app, known in record.apps.items():
+                    if known.process is None:
+                        continue
                     child = Child.find(known.process)
                     if child is None:
-                        self._forget(name, app)
+                        self.forget(name, app)
                     else:
                         self._new.put_nowait((name, app, child))
             while True:
@@ -66,7 +70,7 @@ class Apps:
             del self._watched[name, app]
             child.close()
         log.info("instance %s: app %s (pid %s) %s", name, app, child.pid, how)
-        self._forget(name, app)
+        self.forget(name, app)
         self._wake()
 
     def pids(self) -> set[int]:
@@ -103,8 +107,30 @@ class Apps:
         except OSError as exc:
             child.signal(signal.SIGKILL)
             raise ControlError(f"app {app} of instance {name} can't be linked: {exc}", 1) from exc
-        self._remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
+        self.remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
         return pid
+
+    async def ask(self, order: Exec) -> str:
+        """Run a short command of our own in an instance's or a container's namespace. Returns what went wrong."""
+        ours, theirs = socket.socketpair()
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        with ours, theirs:
+            try:
+                await self.exec(order, [null, null, null, theirs.fileno()])
+            finally:
+                os.close(null)
+            theirs.close()
+            ours.setblocking(False)
+            said: dict[str, object] = {}
+            unpacker = msgpack.Unpacker()
+            async with asyncio.timeout(ASK_TIMEOUT):
+                while data := await asyncio.get_running_loop().sock_recv(ours, 65536):
+                    unpacker.feed(data)
+                    for message in unpacker:
+                        said |= message
+        if said.get("exit") == 0:
+            return ""
+        return str(said.get("error") or f"`{' '.join(order.argv)}` failed: {said}")
 
     def link(self, name: str, app: str, mtu: int, netns: str) -> None:
         """Make the veth between an instance and an app's namespace, both ends where they belong. Raises OSError."""
@@ -123,13 +149,16 @@ class Apps:
             *(name, app_port(app), name, mtu, APP_IFNAME, netns),
         )
 
-    def _remember(self, name: str, app: str, known: AppRecord, child: Child) -> None:
+    def remember(self, name: str, app: str, known: AppRecord, child: Child | None) -> None:
+        """Note a running app; its process, where it has one, is watched from now on."""
         record = self._records[name]
         self._records.put(name, replace(record, apps={**record.apps, app: known}))
-        self._new.put_nowait((name, app, child))
+        if child is not None:
+            self._new.put_nowait((name, app, child))
         self._wake()
 
-    def _forget(self, name: str, app: str) -> None:
+    def forget(self, name: str, app: str) -> None:
+        """Drop an app from the record."""
         record = self._records.get(name)
         if record is not None and app in record.apps:
             self._records.put(name, replace(record, apps={k: v for k, v in record.apps.items() if k != app}))
@@ -139,8 +168,3 @@ class Apps:
         for (instance, app), child in self._watched.items():
             if instance == name and self._records[name].apps[app].kind == "run":
                 child.signal(signal.SIGKILL)
-
-
-def planned_app(plan: InstancePlan, app: str) -> NamespaceApp | None:
-    """Return an app as it is planned, None when the config doesn't name it."""
-    return next((one for one in plan.config.apps if one.name == app), None)

@@ -88,11 +88,11 @@ class Child:
             return "ended"
         return "ended" if info is None else describe(info.si_code, info.si_status)
 
-    async def stop(self, timeout: float = STOP_TIMEOUT) -> str:
-        """End it: SIGTERM, and SIGKILL after `timeout` seconds. Returns how it ended."""
+    async def stop(self) -> str:
+        """End it: SIGTERM, and SIGKILL after STOP_TIMEOUT. Returns how it ended."""
         self.signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(STOP_TIMEOUT):
                 return await self.ended()
         except TimeoutError:
             self.signal(signal.SIGKILL)

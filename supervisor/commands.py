@@ -13,14 +13,13 @@ from nsmanager.reconcile import diff, observe
 from pubsub import codec
 from pubsub.topics import NetworkInstanceConfig
 from supervisor import __version__
-from supervisor.apps import planned_app
 from supervisor.control import ControlError, Request
 from supervisor.items import HOST_KINDS
 from supervisor.names import app_mac
 from supervisor.observe import gather
 from supervisor.orders import Exec, RunApp
-from supervisor.plan import InstancePlan, Plan, plan
-from supervisor.spawn import SpawnError, SpawnerGone
+from supervisor.plan import InstancePlan, Plan, plan, planned_app
+from supervisor.spawn import SpawnerGone, SpawnError
 from supervisor.supervisor import Supervisor
 
 NOT_FOUND = 3  # exit code for the command line: no such thing

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # ships no types
 
 from supervisor.waiting import readable
 
@@ -166,7 +166,7 @@ async def answer(connection: socket.socket, handle: Handler) -> None:
 
 
 async def read_request(connection: socket.socket, fds: list[int]) -> dict[str, Any]:
-    """Read length, descriptors and map; the descriptors are added to `fds` at once, so that they are closed in any case."""
+    """Read length, descriptors and map; the descriptors are in `fds` at once, so that they are closed in any case."""
     loop = asyncio.get_running_loop()
     connection.setblocking(False)
     head = b""

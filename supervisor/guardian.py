@@ -111,9 +111,15 @@ def _enter(order: RunApp | Exec) -> None:
     if isinstance(order, RunApp):  # born in its new namespaces
         socket.sethostname(order.hostname)
     else:
-        syscalls.setns(birth.open_pin(order.instance), syscalls.CLONE_NEWNET)
+        net = open_container(order.container) if order.container else birth.open_pin(order.instance)
+        syscalls.setns(net, syscalls.CLONE_NEWNET)
         syscalls.unshare(syscalls.CLONE_NEWNS)
     command_mounts.enter_command(order.resolv_conf, app=isinstance(order, RunApp))
+
+
+def open_container(pid: int) -> int:
+    """Return a descriptor of a process's network namespace. Raises FileNotFoundError when it is gone."""
+    return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _keep_only(fds: list[int]) -> None:

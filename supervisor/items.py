@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -66,7 +65,7 @@ class Veth(Item):
     def undo(self) -> str:
         return f"ip link del {self.ifname}"
 
-    def redo(self, old: Observed) -> str:
+    def redo(self, old: Observed) -> str:  # noqa: ARG002 (whatever stood there)
         return f"ip link set {self.ifname} mtu {self.mtu} up"
 
     def matches(self, observed: Observed) -> bool:
@@ -148,7 +147,7 @@ class LocalRule(Item):
         ns.rtnl.request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, local_rule())
 
     @classmethod
-    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:  # noqa: ARG003
         """Return the item when rule 0 is away and a replacement of ours stands."""
         for message in ns.rtnl.dump(RTM_GETRULE, FIB_RULE_HDR.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
             if not number(attributes(message, FIB_RULE_HDR.size).get(FRA_PRIORITY)):

@@ -62,9 +62,10 @@ class RunApp(Order, frozen=True, kw_only=True):
 
 
 class Exec(Order, frozen=True, kw_only=True):
-    """A command inside the pinned namespace of an instance."""
+    """A command inside the pinned namespace of an instance, or inside that of a container attached to it."""
 
     instance: str
+    container: int = 0  # pid of a process in the container's network namespace; 0: the instance's own
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str

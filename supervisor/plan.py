@@ -12,7 +12,7 @@ from nsmanager.items.route import Route
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import NFT_TABLE
 from nsmanager.reconcile import Item
-from pubsub.topics import NamespaceConfig, NetworkInstanceConfig, PortMapStatus, SupervisorSettings
+from pubsub.topics import NamespaceApp, NamespaceConfig, NetworkInstanceConfig, PortMapStatus, SupervisorSettings
 from supervisor.facts import Facts, Uplink
 from supervisor.firewall import Bound, host_table
 from supervisor.instances import PLANNERS, Place, Resolved
@@ -155,3 +155,8 @@ def link_items(name: str, instance: InstancePlan) -> list[Item]:
         Address(ifname=ifname, address=instance.host_address),
         Route(to=IPv4Network(inner.address.ip), table=TABLE_LINKS, dev=ifname),
     ]
+
+
+def planned_app(plan: InstancePlan, app: str) -> NamespaceApp | None:
+    """Return an app as it is planned, None when the config doesn't name it."""
+    return next((one for one in plan.config.apps if one.name == app), None)

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 class AppRecord(msgspec.Struct, frozen=True):
     """A running app: who stands over it."""
 
-    kind: str  # run, container
-    process: Identity  # the guardian, or the container's process
+    kind: str  # run, container, tap
+    process: Identity | None  # the guardian, or the container's process; None: a tap
     port: str  # ifname on the bridge
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from pubsub.topics import (
     AppNetworkStatus,
@@ -132,6 +133,7 @@ def fold_apps(
     plan: InstancePlan,
     namespace: NamespaceStatus | None,
     running: dict[str, AppRecord],
+    trouble: Mapping[str, str],
 ) -> dict[str, AppNetworkStatus]:
     """Return the status of each app of one instance, by `instance/app`."""
     leases = {lease.mac: lease.address for lease in namespace.leases} if namespace else {}
@@ -146,7 +148,8 @@ def fold_apps(
             mac=str(app.mac),
             attached=bool(app.ifname) and app.ifname in bridged,
             kind=record.kind if record else "",
-            pid=record.process.pid if record else 0,
+            pid=record.process.pid if record and record.process else 0,
+            reason=trouble.get(app.name, ""),
         )
     return found
 

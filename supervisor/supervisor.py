@@ -13,11 +13,12 @@ import time
 from collections.abc import Mapping
 
 import pubsub
-from pubsub.codec import digest
 from nsmanager.namespace import Namespace
 from nsmanager.reconcile import Report, reconcile
-from pubsub.topics import NamespaceStatus, NetworkInstanceConfig
+from pubsub.codec import digest
+from pubsub.topics import AppNetworkStatus, NamespaceStatus, NetworkInstanceConfig
 from supervisor.apps import Apps
+from supervisor.attach import Attachments
 from supervisor.child import reap_orphans
 from supervisor.configs import Configs
 from supervisor.instance import Instance, Paths
@@ -25,7 +26,7 @@ from supervisor.items import HOST_KINDS
 from supervisor.ledger import Ledger
 from supervisor.logs import trim_logs
 from supervisor.observe import gather
-from supervisor.plan import Lot, Plan, plan
+from supervisor.plan import InstancePlan, Lot, Plan, plan
 from supervisor.publications import Publications
 from supervisor.records import Records
 from supervisor.status import View, fold, fold_apps, fold_uplinks
@@ -54,6 +55,7 @@ class Supervisor:
         self.ledger = Ledger(paths.state)
         self.records = Records(paths.run)
         self.apps = Apps(ns, self.records, zygote, self.wake)
+        self.attachments = Attachments(ns, self.apps)
         self.instances: dict[str, Instance] = {}
         self.plan = Plan()
         self.refused: dict[str, str] = {}  # instances that got no lot, and why
@@ -167,6 +169,7 @@ class Supervisor:
             if name not in self.instances:
                 self.instances[name] = self._instance(name, instance.lot.slot)
                 self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
+        await self.attachments.carry_out(configs, self.plan, stands)
         await self.reconcile_host(self.plan)
         if self.going_down and not self.instances and not self._report.errors:
             self._empty.set()
@@ -207,10 +210,11 @@ class Supervisor:
         life.cancel()
         await asyncio.wait([life])
         try:
+            await self.attachments.give_all_back(name)
             self.apps.end_all(name)
             await self.instances[name].destroy(keep_files=self.going_down)
         except (OSError, TimeoutError) as exc:
-            log.error("instance %s: can't be ended: %s; trying again", name, exc)
+            log.warning("instance %s: can't be ended: %s; trying again", name, exc)
             self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
         else:
             if not self.going_down:
@@ -238,7 +242,7 @@ class Supervisor:
                 {
                     key: status
                     for name, instance in self.plan.instances.items()
-                    for key, status in fold_apps(name, instance, self._heard.get(name), self.apps.running(name)).items()
+                    for key, status in self.apps_of(name, instance).items()
                 }
             )
             tables.uplinks.replace(fold_uplinks(self.plan.instances, self.plan.uplinks))
@@ -258,6 +262,11 @@ class Supervisor:
             namespace=self._heard.get(name),
         )
         return view if instance is None else instance.complete(view)
+
+    def apps_of(self, name: str, instance: InstancePlan) -> dict[str, AppNetworkStatus]:
+        """Return the status of each app of one instance."""
+        trouble = {app: why for (owner, app), why in self.attachments.trouble.items() if owner == name}
+        return fold_apps(name, instance, self._heard.get(name), self.apps.running(name), trouble)
 
     def host_errors(self, name: str) -> tuple[str, ...]:
         """Return what failed on the host for one instance: on its own link, or for all."""

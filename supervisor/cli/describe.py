@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from supervisor.cli.completion import instance_names
 from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.options import Folders, with_folders, with_output
-from supervisor.cli.output import age, render_object, show, size, table
+from supervisor.cli.output import render_object, show, size, table
 
 
 @click.command("describe")
@@ -47,7 +46,6 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
     if name not in statuses.table:
         raise CliError(f"no instance {name}; see `nsvisor get instances`", NOT_FOUND)
     found: dict[str, Any] = to_plain(statuses.table[name])
-    found["state_age"] = age(time.time() - found["since"]) if found["since"] else ""
     found["processes"] = [{**process, **measure(process["pid"])} for process in found["processes"]]
     services = {service.name: service for service in inside.table[name].services} if name in inside.table else {}
     for process in found["processes"]:

@@ -91,14 +91,6 @@ def _rich_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     return capture.get().rstrip("\n")
 
 
-def age(seconds: float) -> str:
-    """Return a time span as people say it."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{int(seconds // length)}{unit}"
-    return f"{max(int(seconds), 0)}s"
-
-
 def size(number: float) -> str:
     """Return bytes as people read them."""
     for unit in ("B", "KiB", "MiB"):

@@ -11,6 +11,7 @@ import click
 
 from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.options import Folders, with_folders, with_output
+from supervisor.cli.output import render_object
 
 if TYPE_CHECKING:
     import pubsub
@@ -63,27 +64,32 @@ def render(change: pubsub.Change[Any], output: str) -> str:
 
     event = type(change).__name__.lower()
     key = getattr(change, "key", "")
-    values = {
+    parts = {
         name: to_plain(getattr(change, name)) for name in ("value", "old", "count", "since") if hasattr(change, name)
     }
+    whole = {"event": event, "table": change.table, "key": key, **parts}
     if output == "json":
-        return json.dumps({"event": event, "table": change.table, "key": key, **values}, ensure_ascii=False)
+        return json.dumps(whole, ensure_ascii=False)
     if output == "yaml":
-        import yaml
-
-        return "---\n" + str(
-            yaml.safe_dump({"event": event, "table": change.table, "key": key, **values}, sort_keys=False)
-        )
+        return "---\n" + render_object(whole, "yaml")
     if output == "name":
         return key or event
-    value, old = values.get("value"), values.get("old") or {}
-    if isinstance(value, dict):
-        shown = {
-            name: part
-            for name, part in value.items()
-            if output == "wide" or (old and part != old.get(name)) or (not old and part not in ("", None, [], {}))
-        }
-        return f"{event} {key} " + json.dumps(shown, ensure_ascii=False)
-    if "since" in values or "count" in values:
-        return f"{event} {change.table} {values.get('since', values.get('count'))}"
-    return f"{event} {key or change.table}"
+    words = [event, key or change.table, *(str(parts[name]) for name in ("count", "since") if name in parts)]
+    if "value" in parts:
+        told = parts["value"] if output == "wide" else difference(parts["value"], parts.get("old") or {})
+        words.append(json.dumps(told, ensure_ascii=False))
+    return " ".join(words)
+
+
+def difference(value: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that are new; of a list only its new items; of a first value what isn't empty."""
+    found: dict[str, Any] = {}
+    for name, part in value.items():
+        before = old.get(name)
+        if part == before or (not old and part in ("", None, [], {}, 0)):
+            continue
+        if isinstance(part, list) and isinstance(before, list):
+            found[name] = [item for item in part if item not in before]
+        else:
+            found[name] = part
+    return found

@@ -1,8 +1,8 @@
 """The instance types: a planner each."""
 
+from pubsub.topics import InstanceType
 from supervisor.instances.base import Place, Resolved
 from supervisor.instances.local import resolve_local
-from pubsub.topics import InstanceType
 
 PLANNERS = {InstanceType.LOCAL: resolve_local}
 
