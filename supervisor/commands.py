@@ -38,7 +38,13 @@ class Commands:
         """Do what is asked. Raises ControlError."""
         match request.do:
             case "ping":
-                return {"pid": os.getpid(), "version": __version__}
+                paths = self._supervisor.paths
+                return {
+                    "pid": os.getpid(),
+                    "version": __version__,
+                    "config": str(paths.config),
+                    "state": str(paths.state),
+                }
             case "reload":
                 self._reload.set()
                 return {}
@@ -141,7 +147,10 @@ class Commands:
         """Return what would change inside an instance, against what it was told last."""
         place = Place(name=name, run_dir=self._supervisor.paths.run, state_dir=self._supervisor.paths.state)
         before = plan_namespace(old.config, place) if old else ()
-        return [str(change) for change in diff(plan_namespace(new.config, place), {item.key: item for item in before})]
+        after = plan_namespace(new.config, place)
+        same = set(before) & set(after)
+        stands = {item.key: item for item in before if item not in same}
+        return [str(change) for change in diff([item for item in after if item not in same], stands)]
 
 
 def resolv_conf(instance: InstancePlan) -> str:
