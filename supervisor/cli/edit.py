@@ -7,6 +7,7 @@ anew, without comments.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import yaml
 
@@ -30,7 +31,7 @@ class Block:
 
 def blocks(data: bytes) -> dict[str, Block]:
     """Return where each instance stands, as far as it has lines of its own."""
-    lines = data.decode("utf-8-sig").splitlines()
+    lines = _lines(data)
     found: dict[str, Block] = {}
     for document in parse(data):
         for node in _instance_nodes(document):
@@ -51,7 +52,7 @@ def file_of(name: str, config: NetworkInstanceConfig, data: bytes, block: Block 
     Without `check` it isn't read back: enough to see whether such a file is there already.
     """
     if block is not None:
-        lines = data.decode("utf-8-sig").splitlines()[block.first : block.last]
+        lines = _lines(data)[block.first : block.last]
         kept = [INDENT + line[block.indent :] if line.strip() else "" for line in lines]
         text = "\n".join([f"{INSTANCES}:", *kept]).rstrip() + "\n"
         if not check or defines(text, name, config):
@@ -77,7 +78,7 @@ def without(data: bytes, name: str) -> str | None:
         return None
     block = blocks(data).get(name)
     if block is not None:
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = _lines(data)
         text = "\n".join([*lines[: block.first], *lines[block.last :]]) + "\n"
         if names(text.encode()) == before - {name}:
             return text
@@ -110,6 +111,11 @@ def _only_instances(document: Node) -> bool:
     return isinstance(document, yaml.MappingNode) and all(
         key.value == INSTANCES or is_null(value) for key, value in document.value
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8-sig").splitlines()
 
 
 def _end_line(node: yaml.MappingNode, lines: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import traceback
@@ -15,23 +14,23 @@ from supervisor.cli.errors import DENIED, EXIT_CODES, FAILED, NOT_RUNNING, TIMED
 INTERRUPTED = 130  # as shells have it for SIGINT
 TRACEBACK_VARIABLE = "NSVISOR_TRACEBACK"
 
-# Subcommand -> module; its function is named like the subcommand. Loaded lazily: the start-up time is theirs.
+# Subcommand -> module and summary. A module is imported when its command is used: the start-up time is theirs.
 COMMANDS = {
-    "apply": "apply",
-    "completion": "completion",
-    "delete": "delete",
-    "describe": "describe",
-    "doctor": "doctor",
-    "down": "down",
-    "exec": "run",
-    "get": "get",
-    "logs": "logs",
-    "plan": "plan",
-    "run": "run",
-    "schema": "schema",
-    "version": "version",
-    "wait": "wait",
-    "watch": "watch",
+    "apply": ("apply", "Create or change the instances of config FILEs."),
+    "completion": ("completion", "Print the completion script of a shell."),
+    "delete": ("delete", "Delete instances: out of their files, and off the host."),
+    "describe": ("describe", "Tell all about one instance, app or uplink."),
+    "doctor": ("doctor", "Look for what stands in the way on this host."),
+    "down": ("down", "Take all instances down and stop nsvisord."),
+    "exec": ("run", "Run a command inside the network namespace of an instance."),
+    "get": ("get", "List instances, apps, leases, portmaps, uplinks or tables."),
+    "logs": ("logs", "Print the log of an instance."),
+    "plan": ("plan", "Print what applying FILEs would change, as shell commands."),
+    "run": ("run", "Run a command as an app of an instance."),
+    "schema": ("schema", "Print the JSON Schema of a config file."),
+    "version": ("version", "Print the versions of the command and of nsvisord."),
+    "wait": ("wait", "Wait until instances are in a state."),
+    "watch": ("watch", "Print a table of the bus, then every change to it."),
 }
 
 
@@ -42,9 +41,13 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"supervisor.cli.{COMMANDS[cmd_name]}")
+        module = import_module(f"supervisor.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Exit codes"):
@@ -100,7 +103,7 @@ def translate(exc: Exception) -> tuple[str, int]:
         return f"{exc.filename or 'not permitted'}: permission denied; use root", DENIED
     if isinstance(exc, ConnectionRefusedError):
         return "nsvisord doesn't run here; start it, or name its --run-dir", NOT_RUNNING
-    if isinstance(exc, TimeoutError | asyncio.TimeoutError):
+    if isinstance(exc, TimeoutError):
         return "timed out", TIMED_OUT
     if isinstance(exc, OSError):
         where = f"{exc.filename}: " if exc.filename else ""

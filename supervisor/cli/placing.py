@@ -135,7 +135,7 @@ def remove(names: list[str], existing: Files) -> list[Step]:
 
 
 def _has_settings(content: bytes | OSError) -> bool:
-    if isinstance(content, OSError):
+    if isinstance(content, OSError) or b"settings" not in content:
         return False
     try:
         documents = parse(content)
