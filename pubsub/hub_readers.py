@@ -52,7 +52,8 @@ class Readers:
         if not wanted:
             del self._wanted[subscription.pattern]
         for name, feed in subscription.feeds.items():
-            self.tables[name].feeds.discard(feed)
+            if name in self.tables:  # else it was forgotten meanwhile
+                self.tables[name].feeds.discard(feed)
             session.forget(feed)
 
     def end(self, session: Session) -> None:

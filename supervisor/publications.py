@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import pubsub
 from pubsub.topics import (
@@ -11,6 +12,7 @@ from pubsub.topics import (
     BusGrant,
     DeviceNetworkStatus,
     NamespaceConfig,
+    NamespaceStatus,
     NetworkInstanceStatus,
 )
 from supervisor.plan import InstancePlan
@@ -22,6 +24,7 @@ class Publications:
     def __init__(
         self,
         bus: pubsub.Bus,
+        run_dir: Path,
         grants: pubsub.Table[BusGrant],
         instances: pubsub.Table[NetworkInstanceStatus],
         apps: pubsub.Table[AppNetworkStatus],
@@ -31,14 +34,16 @@ class Publications:
         self.apps = apps
         self.uplinks = uplinks
         self._bus = bus
+        self._run_dir = run_dir
         self._grants = grants
         self._told: dict[str, pubsub.Table[NamespaceConfig]] = {}  # one table per manager, which reads no other
 
     @classmethod
-    async def open(cls, bus: pubsub.Bus) -> Publications:
+    async def open(cls, bus: pubsub.Bus, run_dir: Path) -> Publications:
         """Claim the tables; what a supervisor before us published stands until it is replaced."""
         return cls(
             bus,
+            run_dir,
             await bus.publish(BusGrant, initial=await bus.table(BusGrant, agent="supervisor")),
             await bus.publish(
                 NetworkInstanceStatus, initial=await bus.table(NetworkInstanceStatus, agent="supervisor")
@@ -69,6 +74,11 @@ class Publications:
         self._told[name] = await self._bus.publish(NamespaceConfig, scope=name, initial={name: config})
 
     async def forget(self, name: str) -> None:
-        """Drop the tables of an instance that is no more: ours to its manager, and the dead manager's."""
+        """Have the hub forget the tables of an instance that is no more: ours to its manager, and the dead manager's."""
         if name in self._told:
-            await self._told.pop(name).release()
+            told = self._told.pop(name)
+            told.clear()
+            await told.flush()
+            await told.release()
+        async with pubsub.connect(self._run_dir, agent="nsmanager") as dead:
+            await (await dead.publish(NamespaceStatus, scope=name)).release()
