@@ -21,6 +21,7 @@ from supervisor.apps import Apps
 from supervisor.attach import Attachments
 from supervisor.child import reap_orphans
 from supervisor.configs import Configs
+from supervisor.conntrack import forget_flows, unbound
 from supervisor.instance import Instance, Paths
 from supervisor.items import HOST_KINDS
 from supervisor.ledger import Ledger
@@ -30,7 +31,7 @@ from supervisor.plan import InstancePlan, Lot, Plan, plan
 from supervisor.publications import Publications
 from supervisor.records import Records
 from supervisor.status import View, fold, fold_apps, fold_uplinks
-from supervisor.sysctls import BorrowedSysctls
+from supervisor.sysctls import BorrowedSysctls, changed_unheard
 from supervisor.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Supervisor:
             self.wake()
 
     async def tick(self) -> None:
-        """Look after hung managers, orphans and full logs each second."""
+        """Look after what no event tells of, each second: hung managers, orphans, most sysctls, full logs."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
@@ -136,6 +137,8 @@ class Supervisor:
             last = now
             reap_orphans({i.manager.pid for i in self.instances.values() if i.manager} | self.apps.pids())
             trim_logs(self.paths.run / "logs")
+            if changed_unheard(self.ns, self.plan.items):
+                self.wake()
 
     # --- the host ----------------------------------------------------------------------------------------------------
 
@@ -160,7 +163,7 @@ class Supervisor:
         lots = self.allot({name: config for name, config in configs.items() if name not in self._leaving})
         stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
         facts = await gather(self.ns, self.sysctls.originals, stands, self.apps.ports())
-        self.plan = plan(configs, self.configs.settings, facts, lots)
+        before, self.plan = self.plan, plan(configs, self.configs.settings, facts, lots)
         await self._publications.tell(self.plan.instances)
         for name in self.instances.keys() - self.plan.instances.keys() - self._leaving:
             self._leaving.add(name)
@@ -171,6 +174,8 @@ class Supervisor:
                 self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
         await self.attachments.carry_out(configs, self.plan, stands)
         await self.reconcile_host(self.plan)
+        if stuck := unbound(before, self.plan):
+            await asyncio.to_thread(forget_flows, stuck)
         if self.going_down and not self.instances and not self._report.errors:
             self._empty.set()
 

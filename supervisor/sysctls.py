@@ -6,16 +6,28 @@ The originals lie in RUN/sysctls.json: a reboot forgets both them and what was s
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
 
+from nsmanager.item import Item
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.namespace import Namespace
 from supervisor.files import read_or_none, write_atomically
 
 log = logging.getLogger(__name__)
+
+TOLD = ("forwarding", "rp_filter")  # of a change of these the kernel tells by itself (RTM_NEWNETCONF)
+
+
+def changed_unheard(ns: Namespace, plan: Iterable[Item]) -> bool:
+    """Tell whether a sysctl isn't as planned that no event tells of."""
+    return any(
+        ns.read_sysctl(item.name) not in (item.value, None)
+        for item in plan
+        if isinstance(item, Sysctl) and not item.name.endswith(TOLD)
+    )
 
 
 class BorrowedSysctls:
