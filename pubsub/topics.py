@@ -17,7 +17,7 @@ from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What all messages share (kw_only is not inherited). Unknown fields are ignored on the wire, so that versions can be mixed."""
+    """What all messages share. Unknown fields are ignored on the wire, so that versions can be mixed."""
 
 
 class InstanceType(enum.StrEnum):

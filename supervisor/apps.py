@@ -32,6 +32,7 @@ from supervisor.zygote import Zygote
 log = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 10.0  # seconds
+OWN_PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}  # environment of our own commands
 APP_IFNAME = "eth0"  # the app's end of its link
 
 
@@ -102,8 +103,13 @@ class Apps:
         child = Child.of(pid)
         if child is None:
             raise ControlError(f"app {app} of instance {name} ended before it began", 1)
+        netns = f"/proc/{pid}/ns/net"
         try:
-            self.link(name, app, plan.config.mtu, f"/proc/{pid}/ns/net")
+            try:
+                self.link(name, app, plan.config.mtu, netns)
+            except FileExistsError:  # of an earlier run's, whose namespace the kernel is still clearing up
+                await self.ask(own_order(name, ("ip", "link", "del", app_port(app))))
+                self.link(name, app, plan.config.mtu, netns)
         except OSError as exc:
             child.signal(signal.SIGKILL)
             raise ControlError(f"app {app} of instance {name} can't be linked: {exc}", 1) from exc
@@ -168,3 +174,10 @@ class Apps:
         for (instance, app), child in self._watched.items():
             if instance == name and self._records[name].apps[app].kind == "run":
                 child.signal(signal.SIGKILL)
+
+
+def own_order(name: str, argv: tuple[str, ...], container: int = 0) -> Exec:
+    """Return the order for a short command of our own."""
+    return Exec(
+        instance=name, container=container, argv=argv, env=OWN_PATH, cwd="/", uid=0, gid=0, groups=(), resolv_conf=""
+    )

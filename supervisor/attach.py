@@ -13,18 +13,15 @@ from nsmanager.items.link import IFINFOMSG, IFLA_INFO_KIND, IFLA_LINKINFO, RTM_N
 from nsmanager.namespace import Namespace
 from nsmanager.netlink import attributes, string, u32
 from pubsub.topics import NamespaceApp, NetworkInstanceConfig
-from supervisor.apps import APP_IFNAME, Apps
+from supervisor.apps import APP_IFNAME, Apps, own_order
 from supervisor.birth import NETNS_DIR
 from supervisor.child import Child
 from supervisor.items import IFLA_NET_NS_FD
 from supervisor.names import app_port
-from supervisor.orders import Exec
 from supervisor.plan import Plan, planned_app
 from supervisor.records import AppRecord
 
 log = logging.getLogger(__name__)
-
-PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 class Attachments:
@@ -74,7 +71,7 @@ class Attachments:
     async def give_back(self, name: str, app: str, tap: str) -> None:
         """Move a tap to the host again: it would die with the instance's namespace."""
         command = ("ip", "link", "set", tap, "netns", str(os.getpid()))
-        if failure := await self._apps.ask(order(name, command)):
+        if failure := await self._apps.ask(own_order(name, command)):
             log.warning("instance %s: tap %s is not given back: %s", name, tap, failure)
         else:
             log.info("instance %s: %s", name, " ".join(command))
@@ -96,7 +93,9 @@ class Attachments:
             return
         self._apps.link(name, app, plan.instances[name].config.mtu, f"/proc/{pid}/ns/net")
         gateway = plan.instances[name].config.bridge
-        failure = await self._apps.ask(order(name, configure(planned, gateway.network.prefixlen, str(gateway.ip)), pid))
+        failure = await self._apps.ask(
+            own_order(name, configure(planned, gateway.network.prefixlen, str(gateway.ip)), pid)
+        )
         if failure:
             self.trouble[name, app] = failure
         self._apps.remember(name, app, AppRecord("container", child.identity, app_port(app)), child)
@@ -116,10 +115,3 @@ def configure(app: NamespaceApp, prefixlen: int, gateway: str) -> tuple[str, ...
         f"ip route replace default via {gateway} dev {APP_IFNAME}",
     )
     return ("sh", "-c", " && ".join(steps))
-
-
-def order(name: str, argv: tuple[str, ...], container: int = 0) -> Exec:
-    """Return the order for a short command of our own."""
-    return Exec(
-        instance=name, container=container, argv=argv, env=PATH, cwd="/", uid=0, gid=0, groups=(), resolv_conf=""
-    )

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -110,9 +111,16 @@ def describe(code: int, status: int) -> str:
     return f"killed by {signal.Signals(status).name}"
 
 
-def processes_of(uids: range) -> Iterator[int]:
-    """Yield the pids of all processes that belong to a uid of the range."""
-    return (pid for pid, uid in all_uids() if uid in uids)
+def processes_of(uids: range, netns: int) -> Iterator[int]:
+    """Yield the pids of all processes of the uids that live in the network namespace of that inode.
+
+    The uids alone don't tell whose they are: two daemons that start at once may draw the same range.
+    """
+    for pid, uid in all_uids():
+        if uid in uids:
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/ns/net").stat().st_ino == netns:
+                    yield pid
 
 
 def all_uids() -> Iterator[tuple[int, int]]:

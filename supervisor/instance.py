@@ -150,7 +150,7 @@ class Instance:
         found = Child.find(record.manager)
         if found is not None or record.manager is not None or self._fresh:
             return found
-        for pid in processes_of(range(self.uids.start, self.uids.start + 1)):
+        for pid in processes_of(self.uids, self.inode):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith(MANAGER_COMM):
                     return Child.of(pid)
@@ -207,7 +207,7 @@ class Instance:
         then it can be called again.
         """
         async with asyncio.timeout(KILL_DEADLINE):
-            while pids := list(processes_of(self.uids)):
+            while pids := list(processes_of(self.uids, self.inode)):
                 for pid in pids:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)

@@ -50,6 +50,12 @@ class InstancePlan:
         """What its manager is told."""
         return self.resolved.namespace
 
+    @property
+    def bindings(self) -> tuple[object, ...]:
+        """What the instance's tracked connections rest on."""
+        uplink = self.selection.uplink
+        return (uplink and (uplink.ifindex, uplink.addresses), self.resolved.portmaps)
+
     def on_bridge(self, address: IPv4Address) -> IPv4Interface:
         """Return an app's address with the subnet's prefix length."""
         return IPv4Interface((address, self.config.bridge.network.prefixlen))

@@ -25,6 +25,7 @@ class Publications:
         self,
         bus: pubsub.Bus,
         run_dir: Path,
+        *,
         grants: pubsub.Table[BusGrant],
         instances: pubsub.Table[NetworkInstanceStatus],
         apps: pubsub.Table[AppNetworkStatus],
@@ -44,12 +45,12 @@ class Publications:
         return cls(
             bus,
             run_dir,
-            await bus.publish(BusGrant, initial=await bus.table(BusGrant, agent="supervisor")),
-            await bus.publish(
+            grants=await bus.publish(BusGrant, initial=await bus.table(BusGrant, agent="supervisor")),
+            instances=await bus.publish(
                 NetworkInstanceStatus, initial=await bus.table(NetworkInstanceStatus, agent="supervisor")
             ),
-            await bus.publish(AppNetworkStatus, initial=await bus.table(AppNetworkStatus, agent="supervisor")),
-            await bus.publish(DeviceNetworkStatus),
+            apps=await bus.publish(AppNetworkStatus, initial=await bus.table(AppNetworkStatus, agent="supervisor")),
+            uplinks=await bus.publish(DeviceNetworkStatus),
         )
 
     async def tell(self, plans: Mapping[str, InstancePlan]) -> None:
@@ -74,7 +75,7 @@ class Publications:
         self._told[name] = await self._bus.publish(NamespaceConfig, scope=name, initial={name: config})
 
     async def forget(self, name: str) -> None:
-        """Have the hub forget the tables of an instance that is no more: ours to its manager, and the dead manager's."""
+        """Have the hub forget the tables of an instance that is no more, ours and its manager's."""
         if name in self._told:
             told = self._told.pop(name)
             told.clear()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -170,8 +172,11 @@ class Spawner:
             return
         answer = codec.decode(Answer, data)
         future = self._answers.get(answer.number)
-        if future and not future.done():  # else whoever asked was cancelled
+        if future and not future.done():
             future.set_result(answer)
+        elif answer.pid:  # whoever asked was cancelled: nobody will care for it
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(answer.pid, signal.SIGKILL)
 
     def _lose(self) -> None:
         if not self._gone:

@@ -30,11 +30,13 @@ from supervisor.orders import ORDER_LIMIT, Answer, NewGuardian, NewManager, NewN
 
 MAX_FDS: Final = 5  # descriptors that come with an order
 STATUS_FAILED: Final = 1
+REPORT_LIMIT: Final = 65536  # bytes of one report
+GO: Final = b"g"  # to a newborn: the supervisor knows of you
 IGNORED: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal's: they are for the supervisor
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of what a newborn, or the child between, tells the spawner."""
+    """What a newborn, or the child between, tells the spawner."""
 
     pid: int = 0
     errno: int = 0
@@ -48,7 +50,8 @@ class Birth:
 
     number: int  # of the order
     between: int  # pid of the child between
-    reports: bytes = b""  # read so far
+    reports: socket.socket
+    report: Report = Report()  # so far
 
 
 class Spawner:
@@ -104,37 +107,50 @@ class Spawner:
             self._answer(_failure(request.number, exc))
 
     def _bear(self, number: int, namespaces: int, live: Callable[[Callable[[], None]], None]) -> None:
-        """Fork twice. The grandchild calls `live`, and that calls its argument once it is where it belongs."""
-        reader, writer = os.pipe2(os.O_CLOEXEC)
+        """Fork twice. The grandchild calls `live`, and that calls its argument once it is where it belongs.
+
+        Then it waits until the supervisor has been told: what lives is known to somebody, whoever dies meanwhile.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         between = os.fork()
         if between == 0:
-            os.close(reader)
-            _between(writer, namespaces, live)
-        os.close(writer)
-        self.births[reader] = Birth(number, between)
-        self.poll.register(reader, select.POLLIN)
+            for birth_ in self.births.values():
+                birth_.reports.close()
+            ours.close()
+            _between(theirs, namespaces, live)
+        theirs.close()
+        self.births[ours.fileno()] = Birth(number, between, ours)
+        self.poll.register(ours, select.POLLIN)
 
-    def _follow(self, reader: int) -> None:
-        """Read what a birth reports. At its end the child between is ending, and the newborn holds the pipe no more."""
-        text = os.read(reader, 65536)
-        self.births[reader].reports += text
-        if text:
-            return
-        self.poll.unregister(reader)
-        os.close(reader)
-        self._finish(self.births.pop(reader))
+    def _follow(self, fd: int) -> None:
+        """Read what a birth reports: the pid and the success come from two processes, in either order."""
+        one = self.births[fd]
+        data = one.reports.recv(REPORT_LIMIT)
+        if data:
+            report = msgspec.json.decode(data, type=Report)
+            one.report = Report(
+                pid=report.pid or one.report.pid,
+                errno=report.errno or one.report.errno,
+                error=report.error or one.report.error,
+                done=report.done or one.report.done,
+            )
+            if not one.report.error and not (one.report.done and one.report.pid):
+                return
+        self.poll.unregister(fd)
+        del self.births[fd]
+        with one.reports:
+            self._finish(one)
 
-    def _finish(self, done: Birth) -> None:
-        os.waitpid(done.between, 0)  # from here on the newborn's parent is the supervisor
-        number = done.number
-        reports = [msgspec.json.decode(line, type=Report) for line in done.reports.splitlines()]
-        failed = next((report for report in reports if report.error), None)
-        if failed:
-            self._answer(Answer(number=number, errno=failed.errno, error=failed.error))
-        elif any(report.done for report in reports):
-            self._answer(Answer(number=number, pid=next(report.pid for report in reports if report.pid)))
-        else:
-            self._answer(Answer(number=number, error="it died while it was born"))
+    def _finish(self, one: Birth) -> None:
+        os.waitpid(one.between, 0)  # from here on the newborn's parent is the supervisor
+        report = one.report
+        if report.error:
+            self._answer(Answer(number=one.number, errno=report.errno, error=report.error))
+        elif not report.done:
+            self._answer(Answer(number=one.number, error="it died while it was born"))
+        elif self._answer(Answer(number=one.number, pid=report.pid)):
+            with contextlib.suppress(OSError):  # it was killed already
+                one.reports.send(GO)
 
     def _manager(self, order: NewManager, root: int, fds: list[int], done: Callable[[], None]) -> None:
         module, _, function = order.entry.partition(":")
@@ -156,23 +172,29 @@ class Spawner:
             self.roots[key] = _namespace_of_child(lambda: mounts.build_root(run_dir, state_dir))
         return self.roots[key]
 
-    def _answer(self, answer: Answer) -> None:
-        with contextlib.suppress(OSError):  # the supervisor is gone: the next read tells
+    def _answer(self, answer: Answer) -> bool:
+        """Answer the supervisor; False when that is gone, which the next read tells."""
+        try:
             self.orders.send(codec.encode(answer))
+        except OSError:
+            return False
+        return True
 
 
-def _between(writer: int, namespaces: int, live: Callable[[Callable[[], None]], None]) -> NoReturn:
+def _between(spawner: socket.socket, namespaces: int, live: Callable[[Callable[[], None]], None]) -> NoReturn:
     """The child between: make namespaces that only a child can be in, fork the newborn, tell its pid, end."""
     born = False
 
     def tell(report: Report) -> None:
-        os.write(writer, msgspec.json.encode(report) + b"\n")
+        spawner.send(msgspec.json.encode(report))
 
     def done() -> None:
         nonlocal born
-        born = True
         tell(Report(done=True))
-        os.close(writer)
+        if spawner.recv(1) != GO:
+            os._exit(STATUS_FAILED)  # nobody knows of us
+        born = True
+        spawner.close()
 
     status = STATUS_FAILED
     try:

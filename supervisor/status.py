@@ -18,7 +18,6 @@ from pubsub.topics import (
 from supervisor.facts import Uplink
 from supervisor.names import uplink_mark, uplink_table
 from supervisor.plan import InstancePlan
-from supervisor.records import AppRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,23 +131,23 @@ def fold_apps(
     name: str,
     plan: InstancePlan,
     namespace: NamespaceStatus | None,
-    running: dict[str, AppRecord],
+    running: Mapping[str, tuple[str, int]],
     trouble: Mapping[str, str],
 ) -> dict[str, AppNetworkStatus]:
-    """Return the status of each app of one instance, by `instance/app`."""
+    """Return the status of each app of one instance, by `instance/app`; `running`: kind and pid by app."""
     leases = {lease.mac: lease.address for lease in namespace.leases} if namespace else {}
     bridged = set(namespace.ports) if namespace else set()
     found = {}
     for app in plan.config.apps:
-        record = running.get(app.name)
+        kind, pid = running.get(app.name, ("", 0))
         found[f"{name}/{app.name}"] = AppNetworkStatus(
             instance=name,
             app=app.name,
             address=app.address or leases.get(str(app.mac)),
             mac=str(app.mac),
             attached=bool(app.ifname) and app.ifname in bridged,
-            kind=record.kind if record else "",
-            pid=record.process.pid if record and record.process else 0,
+            kind=kind,
+            pid=pid,
             reason=trouble.get(app.name, ""),
         )
     return found

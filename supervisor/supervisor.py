@@ -270,8 +270,12 @@ class Supervisor:
 
     def apps_of(self, name: str, instance: InstancePlan) -> dict[str, AppNetworkStatus]:
         """Return the status of each app of one instance."""
+        running = {
+            app: (known.kind, known.process.pid if known.process else 0)
+            for app, known in self.apps.running(name).items()
+        }
         trouble = {app: why for (owner, app), why in self.attachments.trouble.items() if owner == name}
-        return fold_apps(name, instance, self._heard.get(name), self.apps.running(name), trouble)
+        return fold_apps(name, instance, self._heard.get(name), running, trouble)
 
     def host_errors(self, name: str) -> tuple[str, ...]:
         """Return what failed on the host for one instance: on its own link, or for all."""
