@@ -59,7 +59,9 @@ async def follow(
         if published is not None:
             published.set()
         while True:
-            seen = await _changed(config_dir, seen, reload)
+            last, seen = seen, await _changed(config_dir, seen, reload)
+            if seen == last:
+                continue  # asked to look, and there is nothing new
             old, now = now, read(config_dir, now)
             settings[SETTINGS_KEY] = now.settings
             sources.replace(_sources(now))
