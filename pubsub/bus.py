@@ -99,6 +99,16 @@ class Bus:
         subscription.close()
         return dict(subscription.current())
 
+    async def forget(self, type_: type[Any], *, agent: str, scope: str = "") -> None:
+        """Empty a table whose writer is gone for good; the hub drops it a minute later. Raises as `publish`."""
+        table: Table[Any] = Table(table_name(agent, scope, type_.__name__), self, {}, persistent=False)
+        self.begin(table)
+        try:
+            await table.claimed()
+            await table.release()
+        finally:
+            self.end(table)
+
     async def open_stream(self, type_: type[T], *, scope: str = "", keep: int = 1000) -> Stream[T]:
         """Become the writer of a stream of which the hub keeps the last `keep` records.
 

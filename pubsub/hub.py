@@ -15,7 +15,7 @@ import zmq
 
 from pubsub.acl import Acl
 from pubsub.hub_broker import Broker, PeerGone
-from pubsub.hub_socket import Doorkeeper, lock, peer_of, router
+from pubsub.hub_socket import Counter, Doorkeeper, lock, peer_of, router
 from pubsub.limits import MIB
 from pubsub.sockets import descriptor, events
 from pubsub.store import Store
@@ -61,16 +61,18 @@ class Hub:
         store.synced = self._soon
         self._doorkeeper = Doorkeeper(context, self._acl.is_known)
         self._router = router(context, path)
+        self._counter = Counter(self._router, self._acl.is_full)
         self._scheduled: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._loop.add_reader(descriptor(self._doorkeeper.socket), self._doorkeeper.answer_all)
         self._loop.add_reader(descriptor(self._router), self._turn)
-        self._doorkeeper.answer_all()
+        self._loop.add_reader(descriptor(self._counter.socket), self._counter.count_all)
+        self._look()
         self._turn()
 
     def tick(self) -> None:
         """Do what is due by time."""
-        self._doorkeeper.answer_all()
+        self._look()
         self._broker.tick()
         self._turn()
 
@@ -78,10 +80,16 @@ class Hub:
         """Stop; clients come back to the next hub."""
         self._loop.remove_reader(descriptor(self._doorkeeper.socket))
         self._loop.remove_reader(descriptor(self._router))
+        self._loop.remove_reader(descriptor(self._counter.socket))
         for handle in (self._scheduled, self._retry):
             if handle is not None:
                 handle.cancel()
         self._broker.close()
+
+    def _look(self) -> None:
+        """See who is at the door; the descriptors tell nothing before the first look."""
+        self._doorkeeper.answer_all()
+        self._counter.count_all()
 
     def _turn(self) -> None:
         """Read some, do it, write it down, tell it. The descriptor is edge-triggered: look again at what is left."""
@@ -113,8 +121,13 @@ class Hub:
             self._broker.drop(peer, f"{len(parts)} parts")
 
     def _send(self, route: bytes, message: bytes) -> bool:
+        """Send, if the peer takes it now. Raises PeerGone."""
         try:
-            self._router.send_multipart([route, message], zmq.NOBLOCK)
+            try:
+                self._router.send_multipart([route, message], zmq.NOBLOCK)
+            except zmq.Again:
+                events(self._router)  # send() itself learns up to a millisecond late that a peer has taken something
+                self._router.send_multipart([route, message], zmq.NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as exc:

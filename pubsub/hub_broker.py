@@ -92,10 +92,12 @@ class Broker:
         now = time.monotonic()
         self._store.commit()
         for session in tuple(self._awake):
-            if session.lost_at or not session.has_more():
+            if session.lost_at:
                 del self._awake[session]
             elif session.retry_at <= now:
                 self._pump(session, now)
+                if not session.has_more():
+                    self._awake.pop(session, None)
 
     def next_retry(self) -> float | None:
         """Find when to `pump` again (monotonic); None: not before something comes in."""
@@ -111,6 +113,7 @@ class Broker:
         self._store.retry(now)
         if now > self._beat_at:
             self._beat_at = now + BEAT_INTERVAL
+            self._owners.forget_empty(time.time())
             for session in self.sessions.values():
                 if not session.has_more():
                     session.answer(wire.Beat())

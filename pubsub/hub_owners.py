@@ -17,6 +17,7 @@ from pubsub.store_log import Item, Left, Set
 from pubsub.wire import Append, Claimed, OpenStream, Publish, Put, Refused, Released, Whole
 
 RESERVATION = 3.0  # seconds after the hub's start in which a living writer's tables wait for it
+FORGET_AFTER = 60.0  # seconds that an empty table without a writer stays, so that a restart is still told
 HUB = "hub"  # the agent whose tables are the hub's own
 
 
@@ -131,6 +132,13 @@ class Owners:
         for table in self.tables.values():
             if table.owner is not None and 0 < table.owner.reserved_until < now:
                 self._abandon(table)
+
+    def forget_empty(self, now: float) -> None:
+        """Drop tables that nobody writes and that hold nothing. `now` in seconds since the epoch."""
+        for table in tuple(self.tables.values()):
+            if isinstance(table, Table) and not table.entries and 0 < table.stale_since < now - FORGET_AFTER:
+                self._readers.forget(table)
+                self._store.forget(table)
 
     def process_ended(self, pid: int) -> None:
         """Tables that waited for a process that is gone are stale."""

@@ -42,6 +42,16 @@ class Readers:
                 for (session, _), frame in tuple(self._wanted.get(pattern, {}).items()):
                     self._attach(session, session.subscriptions[frame.handle], frame, table)
 
+    def forget(self, table: Table | Stream) -> None:
+        """Drop a table that is empty; its readers know nothing of it."""
+        del self.tables[table.name]
+        for wanted in self._wanted.values():
+            for session, handle in wanted:
+                feed = session.subscriptions[handle].feeds.pop(table.name, None)
+                if feed is not None:
+                    session.subscriptions[handle].waiting.discard(table.name)
+                    session.forget(feed)
+
     def cancel(self, session: Session, handle: int) -> None:
         """End a subscription; unknown ones have ended already."""
         subscription = session.subscriptions.pop(handle, None)

@@ -10,17 +10,20 @@ import contextlib
 import fcntl
 import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import zmq
 
 from pubsub.acl import Peer
-from pubsub.limits import FRAME_LIMIT, QUEUE_LIMIT, RECEIVE_LIMIT
+from pubsub.limits import CONNECTIONS_LIMIT, FRAME_LIMIT, QUEUE_LIMIT, RECEIVE_LIMIT
 from pubsub.sockets import events
 
 BACKLOG = 1024  # connections that wait to be accepted; all managers come back at once after a restart
 HANDSHAKE_TIMEOUT = 5000  # milliseconds for a peer to say who it is
+EVENT = struct.Struct("=HI")  # kind and value, zmq_socket_monitor(3)
+CREDENTIALS = struct.Struct("=iII")  # pid, uid, gid, unix(7)
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"nsvisor"
 
@@ -72,6 +75,41 @@ class Doorkeeper:
             known = self._is_known(Peer.parse(user.decode()).uid)
             status = (b"200", b"OK", user) if known else (b"400", b"no grant", b"")
             self.socket.send_multipart([version, request, *status, b""])
+
+
+class Counter:
+    """Watches how many connections each uid has, and ends those over the limit.
+
+    Without descriptors left accept(2) would make libzmq abort the hub. libzmq has no way to end one peer's connection;
+    shutdown(2) beneath it has.
+    """
+
+    def __init__(self, router_: zmq.Socket[bytes], is_full: Callable[[int], bool]) -> None:
+        self.socket = router_.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._is_full = is_full
+        self._uids: dict[int, int] = {}  # by descriptor
+
+    def count_all(self) -> None:
+        """Take note of the connections that came and went."""
+        while events(self.socket) & zmq.POLLIN:
+            event, _address = self.socket.recv_multipart()
+            kind, descriptor = EVENT.unpack(event)
+            if kind == zmq.EVENT_ACCEPTED:
+                self._accepted(descriptor)
+            else:
+                self._uids.pop(descriptor, None)
+
+    def _accepted(self, descriptor: int) -> None:
+        try:
+            with socket.socket(fileno=os.dup(descriptor)) as connection:
+                _, uid, _ = CREDENTIALS.unpack(
+                    connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+                )
+                self._uids[descriptor] = uid
+                if not self._is_full(uid) and sum(u == uid for u in self._uids.values()) > CONNECTIONS_LIMIT:
+                    connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # gone already
 
 
 def peer_of(frame: zmq.Frame) -> Peer:

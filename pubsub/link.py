@@ -62,14 +62,14 @@ class Link:
 
     def send(self, message: bytes) -> bool:
         """Hand a message over; False when the hub takes no more now or is away: `writable` or a greeting follows."""
+        taken = True
         try:
             self._socket.send(message, zmq.NOBLOCK)
         except zmq.Again:
-            self._full = True
-            return False
-        finally:
-            self._soon()
-        return True
+            taken, self._full = False, True
+        if events(self._socket) & (zmq.POLLIN | zmq.POLLOUT if self._full else zmq.POLLIN):
+            self._soon()  # a send may swallow what the descriptor would have told
+        return taken
 
     def close(self) -> None:
         """End the connection; what was sent gets a moment to leave."""

@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from pubsub.hub_status import Row
 from pubsub.topics import BusGrant
 from tests.functional.pubsub.notes import Note
 
-READY_DELAY = 0.01  # seconds between two looks of `until`
+READ_TIMEOUT = 5.0  # seconds for the hub to end connections
 
 
 class Actor:
@@ -84,6 +86,19 @@ class Actor:
     async def do_events(self) -> list[str]:
         return self._events
 
+    async def do_connect_often(self, path: str, count: int, limit: int) -> int:
+        """Open raw connections; return how many stay open, at last less than `limit`."""
+        made = [socket.socket(socket.AF_UNIX) for _ in range(count)]
+        for connection in made:
+            connection.connect(path)
+        still_open = count
+        deadline = time.monotonic() + READ_TIMEOUT
+        while still_open >= limit and time.monotonic() < deadline:
+            still_open = sum(map(_is_open, made))
+        for connection in made:
+            connection.close()
+        return still_open
+
     async def do_open_stream(self, keep: int) -> None:
         self._stream = await self._bus.open_stream(Note, keep=keep)
 
@@ -106,6 +121,17 @@ class Actor:
                     table[key] = value.text
                 case pubsub.Deleted(key=key, old=old):
                     assert table.pop(key) == old.text
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(4096, socket.MSG_DONTWAIT):
+            pass
+        return False
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
 
 
 async def main(run_dir: Path, agent: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pubsub.limits import CONNECTIONS_LIMIT
 from tests.functional.pubsub.processes import STRANGER, Actor, ActorFailed, Hub
 from tests.hosts.waiting import wait_until
 
@@ -100,3 +101,15 @@ def test_the_hub_runs_unprivileged_when_told_a_uid(folder: Path) -> None:
     assert int(status["CapEff"], 16) == 0
     assert int(status["CapPrm"], 16) == 0
     assert status["NoNewPrivs"] == "1"
+
+
+def test_one_uids_connections_are_bounded_and_cost_nobody_else_his(hub: Hub, supervisor: Actor, actor: Start) -> None:
+    supervisor.ask("grant", grants={str(RED): GRANT, str(BLUE): {"publish": ["nsmanager/blue/*"]}})
+    red = actor("nsmanager", RED)
+    red.ask("publish", scope="red")
+    blue = actor("nsmanager", BLUE)
+    blue.ask("publish", scope="blue")
+    opened = blue.ask("connect_often", path=str(hub.run_dir / "bus" / "hub.sock"), count=200, limit=CONNECTIONS_LIMIT)
+    assert opened < CONNECTIONS_LIMIT
+    red.ask("set", scope="red", key="red", text="1")
+    red.ask("flush", scope="red")
