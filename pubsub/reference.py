@@ -71,7 +71,7 @@ def _section(message: Message) -> str:
     return f"## {message.__name__}\n\n{words}\n\n{fields_table(message)}"
 
 
-def _words(one: type[enum.StrEnum]) -> str:
+def _words(one: type[enum.Enum]) -> str:
     words = " ".join((one.__doc__ or "").split())
     return f"### {one.__name__}\n\n{words}\n\n{', '.join(f'`{member.value}`' for member in one)}"
 
