@@ -69,6 +69,7 @@ class Children:
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             os.close(child.pidfd)
             status = _wait(pid)
+            self._reap_strangers()
         return status
 
     def adopt(self, name: str, pid: int) -> int:
@@ -170,6 +171,13 @@ class Children:
         except OSError as exc:
             if exc.errno not in (errno.ECHILD, errno.EINVAL):  # ECHILD: adopted, its parent reaps it
                 raise
+
+    def _reap_strangers(self) -> None:
+        """Collect the dead that nobody watches: a service on its way into the background leaves a child between."""
+        known = {child.pid for child in self.children.values()}
+        with contextlib.suppress(ChildProcessError):
+            while (info := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and info.si_pid not in known:
+                os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
 
     def forget(self, name: str) -> None:
         """Stop watching a service."""
