@@ -17,6 +17,7 @@ import time
 
 BUFFER = 8 * 2**20  # bytes of a socket's receive buffer
 STRAGGLERS = 3.0  # seconds to wait for the last answers
+AFTERWARDS = 300  # datagrams that are sent after the signal to stop: what comes back late harms them
 CHUNK = bytes(range(256)) * 64
 PACE = 0.004  # seconds between two chunks: 4 MB/s, which leaves a small machine to what is tested
 TCP_TIMEOUT = 10.0  # seconds
@@ -46,23 +47,27 @@ def echo(port: str) -> None:
 
 
 def stream(address: str, port: str, rate: str) -> None:
-    """Send numbered datagrams to an echo until SIGINT; print `ready` at the first answer, at the end what is missing."""
+    """Send numbered datagrams to an echo until SIGINT, and some more; print `ready` at the first answer, at the end
+    what is missing.
+    """
     client = datagrams()
     client.connect((address, int(port)))
     missing: set[int] = set()
     sent, refused, first = 0, 0, True
     began = time.monotonic()
-    end = float("inf")
-    while not stopped or (missing and time.monotonic() < end):
+    last = end = float("inf")
+    while sent < last or (missing and time.monotonic() < end):
         now = time.monotonic()
-        while not stopped and sent < (now - began) * int(rate):
+        if stopped and last == float("inf"):
+            last = sent + AFTERWARDS
+        while sent < min(last, (now - began) * int(rate)):
             missing.add(sent)
             try:
                 client.send(struct.pack("!Q", sent))
             except OSError:
                 refused += 1
             sent += 1
-        if stopped and end == float("inf"):
+        if sent >= last and end == float("inf"):
             end = now + STRAGGLERS
         while select.select([client], [], [], 0.001)[0]:
             try:

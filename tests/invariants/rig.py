@@ -69,7 +69,11 @@ class Rig:
         return self
 
     def __exit__(self, *_: object) -> None:
+        process = self.daemon.process
+        ended = process.poll() if process else None
+        log = self.daemon.log() if process else ""
         self._stack.close()
+        assert ended in {None, 0, -signal.SIGKILL}, f"nsvisord ended with {ended}:\n{log}"
 
     def configure(self) -> None:
         """Write the config file anew; nsvisord sees it by itself."""
