@@ -44,6 +44,9 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     done: bool = False  # the newborn is where it belongs
 
 
+NOTHING: Final = Report()
+
+
 @dataclasses.dataclass
 class Birth:
     """One birth under way."""
@@ -51,7 +54,7 @@ class Birth:
     number: int  # of the order
     between: int  # pid of the child between
     reports: socket.socket
-    report: Report = Report()  # so far
+    report: Report = NOTHING  # so far
 
 
 class Spawner:

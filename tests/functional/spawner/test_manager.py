@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC221, ASYNC222, ASYNC240  # nothing else runs in these loops
+# ruff: noqa: ASYNC110, ASYNC221, ASYNC222, ASYNC240  # nothing else runs in these loops
 """A manager is born inside its own namespaces, with a manager's rights, and lives on without its maker."""
 
 import asyncio
@@ -16,7 +16,7 @@ from supervisor import birth
 from supervisor.rights import MANAGER
 from supervisor.spawn import INHERITED, MALLOC, SpawnerGone
 from tests.functional.spawner.inside import RUN_DIR, STATE_DIR, UIDS, bear, inside, output, spawner, uid_base
-from tests.hosts import Host
+from tests.hosts import Host, wait_until
 
 
 def namespace_of(pid: int, task: str = "", kind: str = "net") -> int:
@@ -124,6 +124,31 @@ async def kill_the_spawner() -> None:
 
 def test_managers_outlive_the_spawner_and_another_one_carries_on(host: Host) -> None:
     inside(host, kill_the_spawner)
+
+
+def managers_of_red() -> set[int]:
+    listed = subprocess.run(["ip", "netns", "pids", "red"], capture_output=True, text=True, check=True).stdout
+    return set(map(int, listed.split()))
+
+
+async def kill_the_spawner_before_it_can_tell() -> None:
+    async with spawner("red") as running:
+        first, _ = await bear(running, "red", 0, "leave")  # all is prepared: the next child is the next birth
+        os.waitpid(first, 0)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        unheard = asyncio.create_task(bear(running, "red", 0, "idle"))
+        while not children.read_text():
+            await asyncio.sleep(0)
+        os.kill(running.pid, signal.SIGSTOP)
+        await asyncio.to_thread(wait_until, managers_of_red)
+        os.kill(running.pid, signal.SIGKILL)
+        with pytest.raises(SpawnerGone):
+            await unheard
+        await asyncio.to_thread(wait_until, lambda: not managers_of_red())
+
+
+def test_no_manager_lives_that_nobody_knows(host: Host) -> None:
+    inside(host, kill_the_spawner_before_it_can_tell)
 
 
 async def end_of_the_supervisor() -> int:
