@@ -15,7 +15,7 @@ def table_name(agent: str, scope: str, topic: str) -> str:
     """Join the parts of a name; the scope may be empty or `*`. Raises BadName."""
     parts = [agent, scope, topic] if scope else [agent, topic]
     name = "/".join(parts)
-    if not is_name("/".join("x" if part == ANY else part for part in parts)):
+    if any("/" in part for part in parts) or not is_pattern(name):
         raise BadName(f"{name!r} is no name of a table; its parts are letters, digits and _ . : @ -")
     return name
 
