@@ -149,7 +149,7 @@ async def keep_in_touch(place: Place, board: Board) -> None:
             async with pubsub.connect(place.run_dir, agent="nsmanager") as bus, asyncio.TaskGroup() as tasks:
                 tasks.create_task(_follow(bus, place, board), name="follow")
                 tasks.create_task(_tell(bus, place, board), name="tell")
-        except* (pubsub.Denied, pubsub.TableTaken, OSError) as group:
+        except* (pubsub.BusError, OSError) as group:
             # The hub learns a moment late that the last manager is gone, and what this uid may.
             if wait >= LAST_HELLO:
                 log.warning("bus: %s", "; ".join(str(exc) for exc in group.exceptions))

@@ -6,17 +6,21 @@ Leaves no thread, zmq context, socket or event loop behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import encodings.idna
 import importlib
 import signal
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from nsmanager import libnftables, manager
+from nsmanager.item import Item
 from nsmanager.memory import trim
+from nsmanager.namespace import Namespace, NftError
 from nsmanager.place import Place
 from nsmanager.plan import plan
-from nsmanager.reconcile import diff
+from nsmanager.reconcile import diff, observe
 from pubsub.codec import decode, digest, encode
 from pubsub.topics import NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus, Route, ServiceStatus
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
@@ -58,19 +62,23 @@ def warm() -> None:
 
 
 def _use() -> None:
-    """Do what a manager does, without effects."""
+    """Do what a manager does, without effects; this namespace is looked at."""
     config = decode(NamespaceConfig, encode(EXAMPLE))
     status = NamespaceStatus(ready=True, config=digest(config), services=(ServiceStatus(name="x", pid=1, restarts=0),))
     decode(NamespaceStatus, encode(status))
     items = plan(config, Place("example", Path("/run"), Path("/var")))
     "\n".join(str(change) for change in diff(items, {}))
-    asyncio.run(_turn())
+    asyncio.run(_turn(items))
 
 
-async def _turn() -> None:
+async def _turn(items: Sequence[Item]) -> None:
     """Let an event loop do once what a manager's does."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: None)
+    with contextlib.suppress(OSError, NftError):  # where this fails, the manager tells
+        async with Namespace() as ns:
+            ns.events.forget()
+            await observe(ns, items, manager.KINDS)
     try:
         async with asyncio.timeout(0.001), asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())

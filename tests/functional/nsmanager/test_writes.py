@@ -67,6 +67,11 @@ def traced(rig: Rig) -> Iterator[list[str]]:
     calls += file.read_text().splitlines()
 
 
+def carriers_are_known(rig: Rig) -> bool:
+    """Tell whether the kernel has noticed, which takes it a second, that one link has a carrier and the other none."""
+    return "state UP" in rig.inside("ip link show up0") and "state DOWN" in rig.inside("ip link show br0")
+
+
 def writer(rig: Rig) -> int:
     """Return the pid of the status's publisher, as the hub knows it."""
 
@@ -80,6 +85,7 @@ def writer(rig: Rig) -> int:
 
 def test_a_restarted_manager_and_an_unchanged_config_write_nothing(running: Rig) -> None:
     heartbeat = running.host.path(f"{RUN_DIR}/instances/{NAME}/heartbeat")
+    wait_until(lambda: carriers_are_known(running))
     with monitored(running) as heard, traced(running) as calls:
         running.kill()
         running.start()
