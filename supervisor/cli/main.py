@@ -98,7 +98,7 @@ def translate(exc: Exception) -> tuple[str, int]:
         return str(exc), exc.code
     bus_denied = getattr(sys.modules.get("pubsub.errors"), "Denied", ())
     if isinstance(exc, bus_denied):
-        return f"not permitted: {exc}; use root", DENIED
+        return "the bus speaks only with root and with whom the supervisor grants it; use root", DENIED
     if isinstance(exc, PermissionError):
         return f"{exc.filename or 'not permitted'}: permission denied; use root", DENIED
     if isinstance(exc, ConnectionRefusedError):
