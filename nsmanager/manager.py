@@ -38,6 +38,8 @@ KINDS: tuple[type[Item], ...] = (Link, Address, Route, Sysctl, NftTable, Service
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
 LAST_RETRY = 30.0  # seconds
+FREE_REPAIRS = 5  # passes in a row that changed something, before somebody who undoes all is answered with pauses
+LONGEST_PAUSE = 1.0  # seconds; a thing that is undone once more is still back in under two
 FIRST_HELLO = 0.02  # seconds until the bus is asked again after it said no; doubled each time
 LAST_HELLO = 2.0  # seconds
 NOBODY = 65534
@@ -83,6 +85,8 @@ async def keep_reconciled(ns: Namespace, place: Place, board: Board) -> None:
     """Make the namespace as the last config says, again after each change. Runs until cancelled."""
     retry = FIRST_RETRY
     told: frozenset[str] = frozenset()
+    answered: NamespaceConfig | None = None
+    repairs = 0
     while True:
         config = board.config
         wait = FULL_PASS
@@ -93,6 +97,10 @@ async def keep_reconciled(ns: Namespace, place: Place, board: Board) -> None:
             board.report(status(ns, config, report))
             if report.done:
                 trim()
+            repairs = repairs + 1 if config is answered and (report.done or report.errors) else 0
+            answered = config
+            if repairs > FREE_REPAIRS:
+                await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2.0 ** (repairs - FREE_REPAIRS)))
             retry = min(LAST_RETRY, 2 * retry) if report.errors else FIRST_RETRY
             wait = min(FULL_PASS, retry if report.errors else FULL_PASS, report.retry_in or FULL_PASS)
         if board.config is config:

@@ -65,6 +65,14 @@ def test_drift_is_repaired_in_under_two_seconds(rig: Rig, planned: str) -> None:
     assert " ERROR " not in rig.log()
 
 
+def test_somebody_who_undoes_all_makes_no_storm(rig: Rig, planned: str) -> None:
+    commands = rig.log().count("ip route add default")
+    rig.inside("timeout 3 sh -c 'while :; do ip route del default 2>/dev/null; done' || true")
+    wait_until(lambda: rig.state() == planned, REPAIR)
+    assert 5 < rig.log().count("ip route add default") - commands < 50
+    rig.wait_ready()
+
+
 def test_foreign_objects_are_untouched(rig: Rig, planned: str) -> None:
     rig.inside(FOREIGN)
     before = rig.state() + rig.inside("ip rule")
