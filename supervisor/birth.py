@@ -95,7 +95,8 @@ def make_folders(order: NewManager) -> None:
 def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None:
     """Turn the caller, a newborn of the host's root, into the namespace's uid 0, for good.
 
-    `root` is the mount namespace with the managers' root. The caller must be single-threaded.
+    `root` is the mount namespace with the managers' root. The caller must be single-threaded. While it still holds
+    descriptors of ours, nothing of its instance can take them: the kernel made it undumpable (prctl(2)).
     """
     net = open_pin(order.name)
     user = syscalls.owning_user_namespace(net)
@@ -114,7 +115,6 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     rights.forbid_namespaces()
     rights.limit(rights.MANAGER, last_capability)
     rights.keep(rights.MANAGER)
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else its own /proc/self, and its children's, are closed to it
 
 
 def open_pin(name: str) -> int:

@@ -117,9 +117,8 @@ class Spawner:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         between = os.fork()
         if between == 0:
-            for birth_ in self.births.values():
-                birth_.reports.close()
-            ours.close()
+            for held in (ours, self.orders, *(one.reports for one in self.births.values())):
+                held.close()  # so that their ends are seen, even if the newborn hangs
             _between(theirs, namespaces, live)
         theirs.close()
         self.births[ours.fileno()] = Birth(number, between, ours)
@@ -164,8 +163,8 @@ class Spawner:
         syscalls.set_name(f"nsm-{order.name}")
         syscalls.set_title(self.title, f"nsmanager {order.name}")
         done()
-        self.orders.detach()
         syscalls.close_from(3)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # only now; without it its own /proc/self would be closed to it
         main(order.name, order.run_dir, order.state_dir)
 
     def _root(self, run_dir: str, state_dir: str) -> int:
