@@ -67,6 +67,7 @@ class Supervisor:
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[str] = set()
         self._heard: dict[str, NamespaceStatus] = {}
+        self._silent: set[str] = set()  # instances whose manager is gone: what it said last is no word on what is
         self._report = Report()
         self._plan_due = asyncio.Event()
         self._status_due = asyncio.Event()
@@ -113,6 +114,10 @@ class Supervisor:
                         self._heard[name] = status
                 case pubsub.Deleted(key=name):
                     self._heard.pop(name, None)
+                case pubsub.Stale():
+                    self._silent.add(change.scope)
+                case pubsub.Restarted():
+                    self._silent.discard(change.scope)
             self.changed()
 
     async def follow_kernel(self) -> None:
@@ -264,7 +269,7 @@ class Supervisor:
             digest=digest(planned.config) if planned else "",
             complaints=(*self.configs.complaints(name), *refused),
             host_errors=self.host_errors(name),
-            namespace=self._heard.get(name),
+            namespace=None if name in self._silent else self._heard.get(name),
         )
         return view if instance is None else instance.complete(view)
 
