@@ -119,6 +119,10 @@ class Broker:
                     session.answer(wire.Beat())
         self._status.publish()
 
+    def held(self) -> int:
+        """Count the bytes of all tables."""
+        return sum(table.size for table in self._owners.tables.values())
+
     def close(self) -> None:
         """Leave everything on disk as it is."""
         self._store.close()

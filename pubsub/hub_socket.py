@@ -6,11 +6,13 @@ SO_PEERCRED; what the handler answers is attached to each of the peer's frames a
 
 from __future__ import annotations
 
+import array
 import contextlib
 import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,14 @@ class Counter:
             else:
                 self._uids.pop(descriptor, None)
 
+    def end_senders(self) -> set[int]:
+        """End all connections of uids without full rights that have sent what isn't read yet; return those uids."""
+        senders = {uid for descriptor, uid in self._uids.items() if not self._is_full(uid) and _unread(descriptor)}
+        for descriptor, uid in self._uids.items():
+            if uid in senders:
+                _shut(descriptor)
+        return senders
+
     def _accepted(self, descriptor: int) -> None:
         try:
             with socket.socket(fileno=os.dup(descriptor)) as connection:
@@ -110,6 +120,22 @@ class Counter:
                     connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # gone already
+
+
+def _unread(descriptor: int) -> int:
+    """Count the bytes that wait in a connection's socket; 0 when it has ended."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]
+
+
+def _shut(descriptor: int) -> None:
+    """End a connection beneath libzmq, which then cleans up."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def peer_of(frame: zmq.Frame) -> Peer:

@@ -14,6 +14,7 @@ from pubsub.limits import BATCH_LIMIT, STREAM_KEEP_LIMIT, STREAM_LIMIT, VALUE_LI
 from pubsub.wire import Records
 
 NUMBER = itemgetter(0)
+NUMBER_LIMIT = 1 << 53  # numbers up to here are exact in every language
 
 
 class Stream:
@@ -23,7 +24,7 @@ class Stream:
 
     def __init__(self, name: str, *, keep: int) -> None:
         self.name = name
-        self.keep = min(keep, STREAM_KEEP_LIMIT)
+        self.keep = max(1, min(keep, STREAM_KEEP_LIMIT))
         self.incarnation = random.getrandbits(52) | 1  # numbers of another one mean nothing
         self.records: deque[tuple[int, bytes]] = deque()
         self.size = 0  # bytes
@@ -41,7 +42,7 @@ class Stream:
         """Take a writer; `base` is what an earlier hub told it, when this one may have lost its files."""
         if self.epoch != epoch:
             self.starts += 1
-            self.base = max(base, self.sequence)
+            self.base = max(min(base, NUMBER_LIMIT), self.sequence)
         self.owner, self.epoch, self.stale_since = owner, epoch, 0.0
 
     def abandon(self, now: float) -> None:
@@ -53,8 +54,8 @@ class Stream:
         """Take records, the first with the writer's own count; return those that are new, with their numbers."""
         added = []
         for number, value in enumerate(values, self.base + first):
-            if number <= self.sequence or len(value) > VALUE_LIMIT:
-                continue  # sent again after a reconnect
+            if not self.sequence < number <= NUMBER_LIMIT or len(value) > VALUE_LIMIT:
+                continue  # sent again after a reconnect; or nonsense
             self.lost += number - self.sequence - 1
             self.add(number, value)
             added.append((number, value))

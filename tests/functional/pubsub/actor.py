@@ -22,6 +22,11 @@ from pubsub.hub_status import Row
 from pubsub.topics import BusGrant
 from tests.functional.pubsub.notes import Note
 
+FLOOD_LIMIT = 8 << 30  # bytes; so many that the hub must have hung up
+ZMTP_DEALER = (  # RFC 23: greeting, and the READY command of a DEALER
+    b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
+    + b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+)  # fmt: skip
 READ_TIMEOUT = 5.0  # seconds for the hub to end connections
 
 
@@ -98,6 +103,22 @@ class Actor:
         for connection in made:
             connection.close()
         return still_open
+
+    async def do_flood(self, path: str) -> int:
+        """Send a message whose last part never comes, until the hub hangs up; return how many bytes it took."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(path)
+        connection.sendall(ZMTP_DEALER)
+        part = b"\x03" + (1 << 20).to_bytes(8, "big") + bytes(1 << 20)  # 3: more to come, long
+        sent = 0
+        with contextlib.closing(connection):
+            try:
+                while sent < FLOOD_LIMIT:
+                    connection.sendall(part)
+                    sent += len(part)
+            except OSError:
+                pass
+        return sent
 
     async def do_open_stream(self, keep: int) -> None:
         self._stream = await self._bus.open_stream(Note, keep=keep)

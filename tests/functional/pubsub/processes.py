@@ -78,6 +78,11 @@ class Hub:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_memory(self) -> int:
+        """Most resident bytes so far."""
+        (line,) = [x for x in Path(f"/proc/{self.pid}/status").read_text().splitlines() if x.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
     def close(self) -> None:
         """End it, if it runs."""
         if self.process is not None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pubsub.limits import CONNECTIONS_LIMIT
+from pubsub.limits import CONNECTIONS_LIMIT, MIB
+from tests.functional.pubsub.actor import FLOOD_LIMIT
 from tests.functional.pubsub.processes import STRANGER, Actor, ActorFailed, Hub
 from tests.hosts.waiting import wait_until
 
 Start = Callable[..., Actor]
 RED, BLUE = STRANGER + 1, STRANGER + 2
+PEAK_LIMIT = 1024 * MIB  # what a flood may reach until the hub looks again
 GRANT = {"publish": ["nsmanager/red/*"], "subscribe": ["supervisor/red/Note"]}
 
 
@@ -113,3 +115,21 @@ def test_one_uids_connections_are_bounded_and_cost_nobody_else_his(hub: Hub, sup
     assert opened < CONNECTIONS_LIMIT
     red.ask("set", scope="red", key="red", text="1")
     red.ask("flush", scope="red")
+
+
+def test_a_message_that_never_ends_fills_no_memory_and_costs_only_its_sender(
+    hub: Hub, supervisor: Actor, actor: Start
+) -> None:
+    supervisor.ask("grant", grants={str(RED): GRANT, str(BLUE): {"publish": ["nsmanager/blue/*"]}})
+    red = actor("nsmanager", RED)
+    red.ask("publish", scope="red")
+    blue = actor("nsmanager", BLUE)
+    blue.ask("publish", scope="blue")
+    pid = hub.pid
+    assert blue.ask("flood", path=str(hub.run_dir / "bus" / "hub.sock")) < FLOOD_LIMIT
+    assert hub.peak_memory() < PEAK_LIMIT
+    wait_until(lambda: hub.memory() < 200 * MIB)
+    red.ask("set", scope="red", key="red", text="1")
+    red.ask("flush", scope="red")
+    assert hub.pid == pid
+    assert f"ended the connections of uid [{BLUE}]" in hub.log.read_text()
