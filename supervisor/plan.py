@@ -104,8 +104,11 @@ def plan(
         return Plan(instances=instances, uplinks=facts.uplinks)
     used = {i.selection.uplink.ifname: i.selection.uplink for i in linked.values() if i.selection.uplink is not None}
     uplinks = [used[ifname] for ifname in sorted(used)]
-    links = {name: tuple(link_items(name, linked[name])) for name in linked if name in facts.namespaces}
-    table = host_table([i.bound for i in linked.values() if i.bound], uplinks)
+    taken = {name for name in linked if host_end(name) in facts.uplinks}  # the link of that name is somebody else's
+    links = {
+        name: tuple(link_items(name, linked[name], taken=name in taken)) for name in linked if name in facts.namespaces
+    }
+    table = host_table([i.bound for name, i in linked.items() if i.bound and name not in taken], uplinks)
     # What fails closed comes first, what lets packets through last.
     items = (
         *common_rules(settings.link_pool),
@@ -146,13 +149,16 @@ def plan_instance(
     return InstancePlan(lot, resolved, selection, bound if place.linked else None, host)
 
 
-def link_items(name: str, instance: InstancePlan) -> list[Item]:
-    """Plan the host's side of one instance's link."""
+def link_items(name: str, instance: InstancePlan, *, taken: bool = False) -> list[Item]:
+    """Plan the host's side of one instance's link; where its name is `taken`, only the link, which is refused then."""
     ifname = host_end(name)
     inner = instance.config.link
     assert inner is not None, "an instance with a link"
+    veth = Veth(ifname=ifname, peer=UPLINK_IFNAME, netns=name, mtu=instance.config.mtu)
+    if taken:
+        return [veth]
     return [
-        Veth(ifname=ifname, peer=UPLINK_IFNAME, netns=name, mtu=instance.config.mtu),
+        veth,
         Sysctl(f"net.ipv6.conf.{ifname}.disable_ipv6", "1", optional=True),
         Sysctl(f"net.ipv4.conf.{ifname}.forwarding", "1"),
         Sysctl(f"net.ipv4.conf.{ifname}.src_valid_mark", "1"),
