@@ -27,6 +27,7 @@ from supervisor.zygote import Zygote
 log = logging.getLogger(__name__)
 
 HEARTBEAT_LIMIT = 10.0  # seconds without a beat (one each 2 s): the manager hangs
+BIRTH_TIMEOUT = 20.0  # seconds: a hostile process of the same instance can stop a newborn, and must stop nobody else
 RETRY = 2.0  # seconds between two tries to make a namespace whose name is taken
 KILL_DEADLINE = 10.0  # seconds for all processes of a deleted instance to vanish after SIGKILL
 MANAGER_COMM = "nsm-"  # how the names of managers' processes begin (see spawner.py)
@@ -77,7 +78,7 @@ class Instance:
         self.trouble = ""  # why there is no namespace or no manager
         self.last_error = ""
         self._since = 0.0  # when the manager was born or adopted, on the monotonic clock
-        self._fresh = False  # its namespace was made by this supervisor: no manager can be there yet
+        self._known = False  # every manager of it is on record: one that an earlier supervisor bore last may not be
         self._paths = paths
         self._records = records
         self._zygote = zygote
@@ -116,7 +117,7 @@ class Instance:
                 )
         else:
             self._records.put(self.name, Record(slot=self.slot))  # the intent, before the deed
-            self._fresh = True
+            self._known = True
             inode = await (await self._zygote.current()).make_namespace(self.name, self.uids.start, UIDS_PER_INSTANCE)
             log.info("instance %s: ip netns add %s", self.name, self.name)
             record = None
@@ -145,11 +146,11 @@ class Instance:
         self.fail(f"instance {self.name}: manager (pid {child.pid}) {how}")
 
     def running_manager(self) -> Child | None:
-        """Return the manager that runs already: the recorded one, or one born just before the supervisor died."""
-        record = self._records[self.name]
-        found = Child.find(record.manager)
-        if found is not None or record.manager is not None or self._fresh:
+        """Return the manager that runs already: the recorded one, or one born just before a supervisor died."""
+        found = Child.find(self._records[self.name].manager)
+        if found is not None or self._known:
             return found
+        self._known = True
         for pid in processes_of(self.uids, self.inode):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith(MANAGER_COMM):
@@ -160,9 +161,10 @@ class Instance:
         """Have a manager born in the namespace. Raises OSError, SpawnerGone."""
         log_fd = os.open(self._paths.log(self.name), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            pid = await (await self._zygote.current()).spawn_manager(
-                self.name, self.uids.start, self._paths.run, self._paths.state, log_fd
-            )
+            async with asyncio.timeout(BIRTH_TIMEOUT):
+                pid = await (await self._zygote.current()).spawn_manager(
+                    self.name, self.uids.start, self._paths.run, self._paths.state, log_fd
+                )
         finally:
             os.close(log_fd)
         child = Child.of(pid)
