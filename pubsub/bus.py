@@ -240,7 +240,8 @@ class Bus:
 
     async def _say_goodbye(self) -> None:
         for publication in tuple(self._publications.values()):
-            publication.pump()
+            with contextlib.suppress(BusError):
+                await publication.flush()
         self.answer(wire.Bye())
         while not self._has_ended:
             self._changed.clear()

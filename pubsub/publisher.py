@@ -30,6 +30,9 @@ class Publication(Protocol):
     def pump(self) -> bool:
         """Send what is due; False when the link took not all."""
 
+    async def flush(self) -> None:
+        """Wait until the hub has everything."""
+
 
 class Sender(Protocol):
     """What a publication needs of its Bus."""

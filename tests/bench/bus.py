@@ -30,6 +30,7 @@ from pubsub import codec
 from pubsub.topics import Message
 from tests.functional.pubsub.processes import Hub
 
+WIDTH = 100  # columns of the table
 PINGS = 2000  # round trips of a latency run
 HWM = 1_000_000  # so that the proxy loses nothing
 END = 10.0  # seconds for a process to end
@@ -46,7 +47,7 @@ class Sample(Message, frozen=True):
 class Figures(msgspec.Struct):
     """One row of the result."""
 
-    rate: float  # messages a second, from the first sent to the last received
+    rate: float  # values written a second, until the last one is with the reader
     received: int
     p50: float  # microseconds from writer to reader, one at a time
     p99: float
@@ -112,7 +113,7 @@ def measure_bus(messages: int, keys: int, size: int) -> Figures:
     """Measure the hub."""
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Hub(Path(folder))) as hub:
         ends = [(hub.run_dir,), (hub.run_dir, messages, keys, size)]
-        return _measure(bus_reader, ends[0], bus_writer, ends[1], hub.memory)
+        return _measure(messages, bus_reader, ends[0], bus_writer, ends[1], memory=hub.memory)
 
 
 # --- the proxy -----------------------------------------------------------------------------------------------------
@@ -181,7 +182,12 @@ def measure_proxy(messages: int, size: int) -> Figures:
         folder = Path(name)
         statm = Path(f"/proc/{forwarder.pid}/statm")
         return _measure(
-            zmq_reader, (folder,), zmq_writer, (folder, messages, size), lambda: int(statm.read_text().split()[1]) << 12
+            messages,
+            zmq_reader,
+            (folder,),
+            zmq_writer,
+            (folder, messages, size),
+            memory=lambda: int(statm.read_text().split()[1]) << 12,
         )
 
 
@@ -200,10 +206,12 @@ def _process(target: Callable[..., None], *arguments: object) -> Iterator[multip
 
 
 def _measure(
+    messages: int,
     reader: Callable[..., None],
     reader_arguments: tuple[object, ...],
     writer: Callable[..., None],
     writer_arguments: tuple[object, ...],
+    *,
     memory: Callable[[], int],
 ) -> Figures:
     """Run a writer and a reader: first as fast as they can, then one message at a time."""
@@ -218,7 +226,7 @@ def _measure(
         read.send("go")
         micros = sorted(1e6 * delay for delay in read.recv())
         cuts = statistics.quantiles(micros, n=100)
-        return Figures(rate=count / seconds, received=count, p50=cuts[49], p99=cuts[98], memory=used)
+        return Figures(rate=messages / seconds, received=count, p50=cuts[49], p99=cuts[98], memory=used)
 
 
 def main() -> None:
@@ -229,11 +237,11 @@ def main() -> None:
     options = parser.parse_args()
     messages, size = options.messages, options.size
     table = Printed(title=f"{messages} values of {size} bytes, one writer, one broker, one reader")
-    for column in ("way", "values/s", "received", "p50 µs", "p99 µs", "broker MiB"):
-        table.add_column(column, justify="left" if column == "way" else "right")
+    for column in ("way", "written/s", "received", "p50 µs", "p99 µs", "broker MiB"):
+        table.add_column(column, justify="left" if column == "way" else "right", no_wrap=True)
     rows: list[tuple[str, Callable[[], Figures]]] = [
         ("XPUB/XSUB proxy", lambda: measure_proxy(messages, size)),
-        ("bus, every value its key", lambda: measure_bus(messages, messages, size)),
+        ("bus, each value its own key", lambda: measure_bus(messages, messages, size)),
         ("bus, 1,000 keys in turn", lambda: measure_bus(messages, 1000, size)),
         ("XPUB/XSUB proxy again", lambda: measure_proxy(messages, size)),
     ]
@@ -247,7 +255,7 @@ def main() -> None:
             f"{found.p99:.0f}",
             f"{found.memory / (1 << 20):.0f}",
         )
-    Console().print(table)
+    Console(width=WIDTH).print(table)
 
 
 if __name__ == "__main__":

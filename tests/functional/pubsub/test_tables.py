@@ -210,3 +210,32 @@ def test_a_reader_that_stops_iterating_is_unsubscribed(hub: Hub) -> None:
                 break
 
     on_bus(hub, body)
+
+
+def test_what_was_set_last_arrives_though_the_writer_ends_at_once(hub: Hub) -> None:
+    async def write(bus: pubsub.Bus) -> None:
+        table = await bus.publish(Note)
+        for number in range(50):
+            table[str(number)] = Note(text="x" * 100_000)
+
+    async def read(bus: pubsub.Bus) -> None:
+        assert len(await bus.table(Note, agent="writer")) == 50
+
+    on_bus(hub, write)
+    on_bus(hub, read)
+
+
+def test_a_table_can_be_forgotten_when_its_writer_is_gone_for_good(hub: Hub) -> None:
+    async def write(bus: pubsub.Bus) -> None:
+        await bus.publish(Note, scope="red", initial={"red": Note(text="1")})
+
+    async def forget(bus: pubsub.Bus) -> None:
+        reader = bus.subscribe(Note, agent="writer", scope="*")
+        assert set(await take(reader, 3)) == {"Stale", ("created", "red", "1"), "Synchronized"}
+        await bus.forget(Note, agent="writer", scope="red")
+        changes = await take(reader, 1)
+        while ("deleted", "red", "1") not in changes:
+            changes += await take(reader, 1)
+
+    on_bus(hub, write)
+    on_bus(hub, forget, agent="supervisor")
