@@ -47,7 +47,7 @@ def make_namespace(name: str, uid_base: int, uid_count: int) -> int:
             raise OSError(number, f"namespace {name}: unshare: {os.strerror(number)}")
         for kind in ("uid_map", "gid_map"):
             Path(f"/proc/{pid}/{kind}").write_text(f"0 {uid_base} {uid_count}\n")
-        return _pin(name, f"/proc/{pid}/ns/net")
+        return pin(name, f"/proc/{pid}/ns/net")
     finally:
         os.close(reader)
         os.kill(pid, signal.SIGKILL)
@@ -98,7 +98,7 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     `root` is the mount namespace with the managers' root. The caller must be single-threaded. While it still holds
     descriptors of ours, nothing of its instance can take them: the kernel made it undumpable (prctl(2)).
     """
-    net = open_pin(order.name)
+    net = openpin(order.name)
     user = syscalls.owning_user_namespace(net)
     make_folders(order)
     syscalls.setns(net, syscalls.CLONE_NEWNET)
@@ -117,7 +117,7 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     rights.keep(rights.MANAGER)
 
 
-def open_pin(name: str) -> int:
+def openpin(name: str) -> int:
     """Return a descriptor of the pinned namespace. Raises FileNotFoundError or BirthError."""
     fd = os.open(f"{NETNS_DIR}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not syscalls.is_network_namespace(fd):
@@ -166,7 +166,7 @@ def _unshare_as(uid_base: int) -> None:
         syscalls.unshare(flags)
 
 
-def _pin(name: str, source: str) -> int:
+def pin(name: str, source: str) -> int:
     """Bind a namespace to its name the way ip-netns(8) does. Returns its inode."""
     path = f"{NETNS_DIR}/{name}"
     Path(NETNS_DIR).mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ class Instance:
     async def ensure_namespace(self) -> None:
         """Adopt our namespace or make it. Raises FileExistsError when the name is somebody else's."""
         record = self._records.get(self.name)
-        inode = birth.namespace_inode(self.name)
+        inode = birth.namespace_inode(self.name) or self.repin(record)
         if inode:
             made_by_us = record is not None and (
                 record.inode == inode or (not record.inode and namespace_owner(self.name) == self.uids.start)
@@ -123,6 +123,25 @@ class Instance:
             record = None
         self._records.put(self.name, msgspec.structs.replace(record or Record(slot=self.slot), inode=inode))
         self.inode = inode
+
+    def repin(self, record: Record | None) -> int:
+        """Pin the namespace again where only its manager still holds it. Returns its inode, 0 when there is none."""
+        manager = Child.find(record.manager) if record else None
+        if record is None or manager is None:
+            return 0
+        try:
+            log.warning("instance %s: its pin was gone: ip netns attach %s %s", self.name, self.name, manager.pid)
+            return birth.pin(self.name, f"/proc/{manager.pid}/ns/net")
+        finally:
+            manager.close()
+
+    def check_pin(self) -> None:
+        """Pin the namespace again when somebody deleted the pin, as `ip netns del` does."""
+        if self.inode and self.manager and birth.namespace_inode(self.name) is None:
+            try:
+                self.repin(self._records.get(self.name))
+            except OSError as exc:
+                self.fail(f"instance {self.name}: its namespace can't be pinned again: {exc}")
 
     async def keep_manager(self) -> None:
         """Adopt the manager or start one, and wait for its end."""

@@ -139,6 +139,7 @@ class Supervisor:
             if now - last < 2 * TICK:  # else we ourselves stood still, and the heartbeats tell nothing
                 for instance in self.instances.values():
                     instance.check_heartbeat(now)
+                    instance.check_pin()
             last = now
             reap_orphans({i.manager.pid for i in self.instances.values() if i.manager} | self.apps.pids())
             trim_logs(self.paths.run / "logs")

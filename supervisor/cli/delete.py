@@ -45,7 +45,7 @@ def delete_command(
         outcome = wait_until(folders.run, chosen, lambda _, status: status is None, timeout)
         if outcome.missing:
             raise CliError(f"still there after {timeout:g} s: {', '.join(outcome.missing)}", TIMED_OUT)
-    for step in steps:
-        print(f"{step.name} deleted")
+    for name in dict.fromkeys(step.name for step in steps):
+        print(f"{name} deleted")
     if not told:
         raise CliError("nsvisord doesn't run: it takes them off the host when it starts", NOT_RUNNING)

@@ -29,7 +29,7 @@ def logs_command(name: str, follow: bool, lines: int | None, folders: Folders) -
 
     nsvisord itself logs to stderr: see journalctl -u nsvisor.
     """
-    path = folders.run / "logs" / f"{name}.log"
+    path = folders.run / "logs" / f"{Path(name).name}.log"
     try:
         file = path.open("rb")
     except FileNotFoundError as exc:

@@ -72,7 +72,7 @@ def place(applied: Configuration, sources: Files, existing: Files, directory: Pa
             continue
         text = edit.file_of(name, defined.config, source, where[defined.file].get(name))
         steps.append(Step(name, "created", defined.config, path, text))
-    if all(step.action == "unchanged" for step in steps):
+    if all(step.action == "unchanged" and step.text is not None for step in steps):
         return steps
     return _against_existing(steps, existing)
 
@@ -118,19 +118,20 @@ def _against_existing(steps: list[Step], existing: Files) -> list[Step]:
 
 
 def remove(names: list[str], existing: Files) -> list[Step]:
-    """Return the steps that take instances out of their files, the last one of a file with its final text.
+    """Return the steps that take instances out of all files, the last one of a file with its final text.
 
     Raises KeyError for one that no file defines.
     """
     contents = {file: content for file, content in existing.items() if isinstance(content, bytes)}
     steps = []
     for name in names:
-        file = next((file for file in sorted(contents) if name in edit.names(contents[file])), None)
-        if file is None:
+        files = [file for file in sorted(contents) if name in edit.names(contents[file])]
+        if not files:
             raise KeyError(name)
-        text = edit.without(contents[file], name)
-        contents[file] = (text or "").encode()
-        steps.append(Step(name, "deleted", None, Path(file), text))
+        for file in files:
+            text = edit.without(contents[file], name)
+            contents[file] = (text or "").encode()
+            steps.append(Step(name, "deleted", None, Path(file), text))
     return steps
 
 

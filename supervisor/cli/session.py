@@ -31,7 +31,6 @@ class Session:
         self._terminal = terminal
         self._unpacker = msgpack.Unpacker(max_buffer_size=READ_SIZE)
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._pending: list[int] = []  # signals that came before the command began
         self._begun = False
         self._old: dict[int, Any] = {}
 
@@ -52,29 +51,32 @@ class Session:
             guardian = self._guardian.fileno()
             readable, _, _ = select.select([guardian, self._wake, *self._terminal.sources()], [], [])
             for source in readable:
+                ended = None
                 if source == guardian:
                     ended = self._hear()
-                    if ended is not None:
-                        self._terminal.drain()
-                        return ended
                 elif source == self._wake:
-                    self._pass_signals()
+                    ended = self._pass_signals()
                 else:
                     self._terminal.pump(source)
+                if ended is not None:
+                    self._terminal.drain()
+                    return ended
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
         # One byte a signal; a full pipe has thousands waiting already.
         with contextlib.suppress(BlockingIOError):
             os.write(self._waker, struct.pack("B", number))
 
-    def _pass_signals(self) -> None:
+    def _pass_signals(self) -> dict[str, Any] | None:
+        """Pass on the signals that came; one that comes before the command began ends the matter."""
         for number in os.read(self._wake, READ_SIZE):
             if number == signal.SIGWINCH:
                 self._terminal.resize()
             elif self._begun:
                 self._tell(number)
             else:
-                self._pending.append(number)
+                return {"signal": number}
+        return None
 
     def _tell(self, number: int) -> None:
         with contextlib.suppress(OSError):  # the guardian is gone, and its last message waits for us
@@ -92,8 +94,7 @@ class Session:
         for message in self._unpacker:
             if "started" in message:
                 self._begun = True
-                for number in self._pending:
-                    self._tell(number)
+                self._terminal.begin()
             if any(end in message for end in ENDS):
                 return dict(message)
         return None

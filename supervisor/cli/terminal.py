@@ -48,12 +48,15 @@ class Terminal:
         self._master = self._slave = -1
 
     def handed_over(self) -> None:
-        """The command has its descriptors: from here on the keys are its own, Ctrl-C too."""
-        if self._master < 0:
-            return
-        os.close(self._slave)
-        self._slave = -1
-        tty.setraw(STDIN)
+        """Give up our copy of what the command has now."""
+        if self._slave >= 0:
+            os.close(self._slave)
+            self._slave = -1
+
+    def begin(self) -> None:
+        """Let the keys be the command's from here on, Ctrl-C too; until it has started they are ours."""
+        if self._master >= 0:
+            tty.setraw(STDIN)
 
     def sources(self) -> list[int]:
         """Return what is to be waited for."""
