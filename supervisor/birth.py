@@ -98,7 +98,7 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     `root` is the mount namespace with the managers' root. The caller must be single-threaded. While it still holds
     descriptors of ours, nothing of its instance can take them: the kernel made it undumpable (prctl(2)).
     """
-    net = openpin(order.name)
+    net = open_pin(order.name)
     user = syscalls.owning_user_namespace(net)
     make_folders(order)
     syscalls.setns(net, syscalls.CLONE_NEWNET)
@@ -117,7 +117,7 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     rights.keep(rights.MANAGER)
 
 
-def openpin(name: str) -> int:
+def open_pin(name: str) -> int:
     """Return a descriptor of the pinned namespace. Raises FileNotFoundError or BirthError."""
     fd = os.open(f"{NETNS_DIR}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not syscalls.is_network_namespace(fd):

@@ -32,6 +32,7 @@ class Session:
         self._unpacker = msgpack.Unpacker(max_buffer_size=READ_SIZE)
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._begun = False
+        self._early = 0  # a signal from before the command had begun
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -68,14 +69,16 @@ class Session:
             os.write(self._waker, struct.pack("B", number))
 
     def _pass_signals(self) -> dict[str, Any] | None:
-        """Pass on the signals that came; one that comes before the command began ends the matter."""
+        """Pass on the signals that came. The second one before the command has begun ends the matter here."""
         for number in os.read(self._wake, READ_SIZE):
             if number == signal.SIGWINCH:
                 self._terminal.resize()
-            elif self._begun:
-                self._tell(number)
-            else:
-                return {"signal": number}
+                continue
+            self._tell(number)  # before it has begun: the guardian gives up, or passes it on to the newborn
+            if not self._begun:
+                if self._early:
+                    return {"signal": number}
+                self._early = number
         return None
 
     def _tell(self, number: int) -> None:
@@ -88,6 +91,8 @@ class Session:
             data = self._guardian.recv(READ_SIZE)
         except ConnectionResetError:
             data = b""
+        if not data and self._early and not self._begun:
+            return {"signal": self._early}
         if not data:
             return {"error": "the command was killed together with all that stood over it"}
         self._unpacker.feed(data)
