@@ -144,8 +144,11 @@ def peer_of(frame: zmq.Frame) -> Peer:
 
 
 def lock(path: Path) -> int:
-    """Be the only hub of a run directory, until the process ends; return the descriptor. Raises BlockingIOError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    """Be the only hub of a run directory, until the process ends; return the descriptor. Raises BlockingIOError.
+
+    Nobody else may open it: who can open a file can lock it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

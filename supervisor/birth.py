@@ -21,7 +21,6 @@ from supervisor.rights import Capability
 
 NETNS_DIR: Final = "/run/netns"  # iproute2's, so that `ip netns` sees ours and we see its
 UNSHARE_TIMEOUT: Final = 10.0  # seconds; copy_net_ns() waits while the kernel clears up deleted namespaces
-NOBODY: Final = 65534  # inside: whom services become
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -78,17 +77,11 @@ def namespace_inode(name: str) -> int | None:
 
 
 def make_folders(order: NewManager) -> None:
-    """Make the instance's folders and hand them to its uids, where that isn't done.
-
-    `dnsmasq` lies in a folder that the manager may write, so it is opened without following links.
-    """
-    base = order.uid_base
+    """Make the instance's folders and hand them to its manager, where that isn't done."""
     for parent in (order.run_dir, order.state_dir):
         Path(parent, "instances").mkdir(mode=0o755, parents=True, exist_ok=True)
-        with _folder(f"{parent}/instances") as instances, _owned(order.name, base, instances) as own:
-            if parent == order.state_dir:
-                with _owned("dnsmasq", base + NOBODY, own):
-                    pass
+        with _folder(f"{parent}/instances") as instances, _owned(order.name, order.uid_base, instances):
+            pass
     Path(order.run_dir, "bus").mkdir(mode=0o755, exist_ok=True)  # the hub gives it to itself
 
 

@@ -189,22 +189,6 @@ def test_what_fails_is_told_in_words_and_the_spawner_goes_on(host: Host) -> None
     inside(host, failures)
 
 
-async def follow_no_link() -> None:
-    async with spawner("red") as running:
-        await bear(running, "red", 0, "leave")
-        Path("/run/victim").mkdir(mode=0o755)
-        leases = Path(STATE_DIR, "instances/red/dnsmasq")
-        leases.rmdir()
-        leases.symlink_to("/run/victim")
-        with pytest.raises(OSError, match="dnsmasq"):
-            await bear(running, "red", 0, "leave")
-        assert Path("/run/victim").stat().st_uid == 0
-
-
-def test_root_follows_no_link_of_a_managers_folder(host: Host) -> None:
-    inside(host, follow_no_link)
-
-
 async def delete() -> None:
     async with spawner("red"):
         assert birth.namespace_inode("red")
