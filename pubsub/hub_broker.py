@@ -188,7 +188,7 @@ class Broker:
                 self._send_alone(session.route, wire.Goodbye())
         if session.is_flooded():
             self.drop(session.peer, "asks and never reads")
-            self._lose(session)
+            self._end(session)
 
     def _check_grants(self) -> None:
         """Take new grants over; who lost some begins anew, and gets what is left."""

@@ -76,7 +76,7 @@ class Claim:
         """Give the table up. It stays at the hub, as stale. Also called at the end of the bus."""
         if self._is_released:
             return
-        if self._error is None and self._is_claimed:
+        if self._error is None:
             await self.flush()
         self._error = self._error or BusError(f"{self.name} was released")
         self._sender.answer(wire.Release(self.handle))

@@ -194,7 +194,11 @@ class Store:
         file.waiting.clear()
 
     def _read(self, path: Path, *, durable: bool) -> Table | Stream | None:
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError:
+            log.exception("%s can't be read; its table begins empty", path)
+            return None
         name = path.name.removesuffix(SUFFIX).replace(SEPARATOR, "/")
         end = 0
         table: Table | Stream | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.hosts.host import ROOT
+from tests.hosts.waiting import wait_until
 
 ACTOR = Path(__file__).with_name("actor.py")
 STRANGER = 1879048192  # a uid of nobody
@@ -42,8 +43,13 @@ class Hub:
         ]
         if self.uid is not None:
             command += ["--uid", str(self.uid), "--gid", str(self.uid)]
+        self._ready = self.log.read_text().count("the hub is ready") if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    def wait_until_it_listens(self) -> None:
+        """Wait until the new one takes connections; Python's start is most of a restart."""
+        wait_until(lambda: self.log.read_text().count("the hub is ready") > self._ready, what="the hub listens")
 
     def kill(self) -> None:
         """End it with SIGKILL."""

@@ -44,6 +44,7 @@ def test_a_killed_hub_is_healed_by_its_clients_in_under_a_second(hub: Hub, actor
     writer.ask("set", key="a", text="3")
     writer.ask("del", key="b")
     hub.start()
+    hub.wait_until_it_listens()
     started = time.monotonic()
     sees(reader, {"a": "3"})
     assert time.monotonic() - started < 1.0
