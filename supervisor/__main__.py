@@ -85,7 +85,7 @@ def prepare(paths: Paths) -> None:
 def take_lock(run_dir: Path) -> IO[str]:
     """Be the only nsvisord of this run-dir. Raises OSError with the pid of the other."""
     path = run_dir / "supervisor.lock"
-    lock = open(path, "a+", opener=lambda name, flags: os.open(name, flags, 0o600))  # who can open it can lock it
+    lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")  # who can open it can lock it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:

@@ -54,7 +54,6 @@ def look(name: str, run_dir: str, state_dir: str) -> None:
             for path in (
                 f"{run_dir}/instances/{name}",
                 f"{state_dir}/instances/{name}",
-                f"{state_dir}/instances/{name}/dnsmasq",
             )
         ],
         "links": names("/sys/class/net"),

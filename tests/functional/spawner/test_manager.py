@@ -59,7 +59,7 @@ def test_a_manager_finds_its_own_instance_and_nothing_else(host: Host) -> None:
     assert found["run_dir"] == ["bus", "instances"]
     assert found["state_dir"] == ["instances"]
     assert found["instances"] == found["state_instances"] == ["red"]
-    assert found["owners"] == [0, 0, 65534]
+    assert found["owners"] == [0, 0]
     assert found["links"] == ["lo"]
     assert found["writable"] == ["/tmp"]
     assert found["own"] == [f"{RUN_DIR}/instances/red", f"{STATE_DIR}/instances/red"]
