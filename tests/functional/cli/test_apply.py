@@ -111,7 +111,10 @@ def test_wait_tells_missing_things_from_late_ones(daemon: Daemon) -> None:
 
 
 def test_an_instance_that_waits_for_its_uplink_is_told_with_the_reason(daemon: Daemon) -> None:
-    done = daemon.cli("apply", "-f", "-", "--timeout", "1s", text="instances: {wan: {uplinks: [wwan0]}}")
+    text = "instances: {wan: {uplinks: [wwan0]}}"
+    daemon.cli("apply", "-f", "-", "--no-wait", text=text, check=True)
+    daemon.cli("wait", "instance", "wan", "--for", "waiting", check=True)
+    done = daemon.cli("apply", "-f", "-", "--timeout", "1s", text=text)
     assert done.returncode == 5, done.stdout
     assert "wwan0" in done.stdout
     assert "waiting" in done.stdout

@@ -148,3 +148,19 @@ class Person:
     def is_cooked(self) -> bool:
         done = subprocess.run(["stty", "-a"], stdin=self.master, check=True, capture_output=True, text=True)
         return " icanon" in done.stdout and " echo " in done.stdout
+
+
+def test_a_person_may_give_up_before_the_command_has_started(daemon: Daemon) -> None:
+    """No DHCP server answers here: dnsmasq is stopped meanwhile."""
+    dnsmasq = next(one["pid"] for one in daemon.instance("red")["processes"] if one["name"] == "dnsmasq")
+    daemon.host.sh(f"kill -STOP {dnsmasq}")
+    try:
+        with Person(daemon, "run", "red", "--name", "late", "--", "true") as person:
+            wait_until(lambda: "late" in str(daemon.get("apps")), what="the app")
+            os.kill(person.process.pid, signal.SIGINT)  # heard when DHCP is done
+            os.kill(person.process.pid, signal.SIGTERM)  # the second one counts here
+            assert person.status() == 128 + signal.SIGTERM
+            assert person.is_cooked()
+    finally:
+        daemon.host.sh(f"kill -CONT {dnsmasq}")
+    wait_until(lambda: "late" not in str(daemon.get("apps")), timeout=20, what="the end of the app")

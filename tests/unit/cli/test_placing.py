@@ -94,3 +94,25 @@ def test_several_instances_are_removed_from_one_file() -> None:
     assert remove(["red", "blue", "far"], existing)[-1].text is None
     with pytest.raises(KeyError):
         remove(["grey"], existing)
+
+
+def test_an_instance_that_two_files_define_is_removed_from_both() -> None:
+    existing: dict[str, bytes | OSError] = {
+        "/etc/nsvisor/a.yaml": b"instances: {red: {}}",
+        "/etc/nsvisor/b.yaml": b"instances:\n  red: {}\n  blue: {}\n",
+    }
+    assert {step.path.name: step.text for step in remove(["red"], existing)} == {
+        "a.yaml": None,
+        "b.yaml": "instances:\n  blue: {}\n",
+    }
+
+
+def test_a_file_of_the_directory_that_collides_with_another_is_refused() -> None:
+    port = "apps: {web: {ports: ['80:80']}}"
+    files: dict[str, bytes | OSError] = {
+        "/etc/nsvisor/a.yaml": f"instances: {{red: {{{port}}}}}".encode(),
+        "/etc/nsvisor/b.yaml": f"instances: {{blue: {{{port}}}}}".encode(),
+    }
+    mine = {"/etc/nsvisor/b.yaml": files["/etc/nsvisor/b.yaml"]}
+    with pytest.raises(InvalidError):
+        place(read_applied(mine), mine, files, DIRECTORY)
