@@ -45,6 +45,7 @@ class Apps:
         self._zygote = zygote
         self._wake = wake
         self._watched: dict[tuple[str, str], Child] = {}
+        self._starting: set[tuple[str, str]] = set()  # being born: their names are taken already
         self._new: asyncio.Queue[tuple[str, str, Child]] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -95,10 +96,21 @@ class Apps:
         """Run a command inside an instance's own namespace. Returns its guardian's pid; nobody waits for its end."""
         return await (await self._zygote.current()).exec(order, fds)
 
+    def is_taken(self, name: str, app: str) -> bool:
+        """Whether an app of that name runs in the instance, or is about to."""
+        return app in self.running(name) or (name, app) in self._starting
+
     async def start(self, name: str, plan: InstancePlan, app: str, order: RunApp, fds: Sequence[int]) -> int:
         """Run a command as an app: its guardian is born, then linked to the instance. Returns the guardian's pid."""
-        if app in self.running(name):
+        if self.is_taken(name, app):
             raise ControlError(f"app {app} of instance {name} runs already; choose another --name, or end it", 1)
+        self._starting.add((name, app))
+        try:
+            return await self._start(name, plan, app, order, fds)
+        finally:
+            self._starting.discard((name, app))
+
+    async def _start(self, name: str, plan: InstancePlan, app: str, order: RunApp, fds: Sequence[int]) -> int:
         pid = await (await self._zygote.current()).run_app(order, fds)
         child = Child.of(pid)
         if child is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from nsmanager.place import Place
 from nsmanager.plan import plan as plan_namespace
 from nsmanager.reconcile import diff, observe
 from pubsub import codec
+from pubsub.config.rules import APP_NAME_REMEDY, is_app_name
 from pubsub.topics import NetworkInstanceConfig
 from supervisor import __version__
 from supervisor.control import ControlError, Request
@@ -67,7 +69,9 @@ class Commands:
         apps = self._supervisor.apps
         app = str(request.body.get("name") or "")
         if not app:
-            app = next(f"run-{n}" for n in range(1, 100000) if f"run-{n}" not in apps.running(name))
+            app = next(f"run-{n}" for n in itertools.count(1) if not apps.is_taken(name, f"run-{n}"))
+        elif not is_app_name(app):
+            raise ControlError(f"run: {app!r} is no name for an app; {APP_NAME_REMEDY}", 2)
         configured = self._supervisor.configs.wanted[name].apps.get(app)
         planned = planned_app(instance, app)
         fixed = configured.address if configured else None

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 import pubsub
+from pubsub.config.rules import validate
 from pubsub.topics import ConfigProblem, NetworkInstanceConfig, SupervisorSettings
 
 
@@ -18,6 +19,7 @@ class Configs:
     tables: dict[str, dict[str, NetworkInstanceConfig]] = dataclasses.field(default_factory=dict)  # by agent
     problems: dict[str, ConfigProblem] = dataclasses.field(default_factory=dict)
     synchronized: set[str] = dataclasses.field(default_factory=set)
+    refused: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)  # by agent and name: why
 
     @property
     def complete(self) -> bool:
@@ -35,7 +37,8 @@ class Configs:
     @property
     def complained(self) -> set[str]:
         """The instances that something is wrong with in a file, known from elsewhere or not."""
-        return {problem.instance for problem in self.problems.values() if problem.instance}
+        names = {problem.instance for problem in self.problems.values() if problem.instance}
+        return names.union(*self.refused.values())
 
     def complaints(self, name: str) -> list[str]:
         """What is wrong with an instance's config, in words: in its file, or that two agents claim it."""
@@ -44,6 +47,8 @@ class Configs:
             for _, problem in sorted(self.problems.items())
             if problem.instance == name
         ]
+        for refused in self.refused.values():
+            found += refused.get(name, [])
         claimants = [agent for agent in self.settings.config_from if name in self.tables.get(agent, {})]
         found += [
             f"agent {agent} claims {name} too, which {claimants[0]} has already; rename one of the two"
@@ -69,6 +74,7 @@ async def follow(bus: pubsub.Bus, configs: Configs, changed: Callable[[], None])
             for agent in followed.keys() - set(agents):
                 followed.pop(agent).cancel()
                 configs.tables.pop(agent, None)
+                configs.refused.pop(agent, None)
                 configs.synchronized.discard(agent)
             for agent in agents:
                 if agent not in followed:
@@ -79,12 +85,19 @@ async def follow(bus: pubsub.Bus, configs: Configs, changed: Callable[[], None])
 async def follow_table(bus: pubsub.Bus, agent: str, configs: Configs, changed: Callable[[], None]) -> None:
     """Keep one agent's table of instances. Runs until cancelled."""
     table = configs.tables.setdefault(agent, {})
+    refused = configs.refused.setdefault(agent, {})
     async for change in bus.subscribe(NetworkInstanceConfig, agent=agent):
         match change:
             case pubsub.Created(key=name, value=config) | pubsub.Modified(key=name, value=config):
-                table[name] = config
+                # Files were checked by confd. Nobody else's word is believed either: names become paths and commands.
+                findings = validate(name, config, configs.settings)
+                refused[name] = [f"agent {agent}: {'.'.join(f.path)}: {f.message}; {f.remedy}" for f in findings]
+                if not findings:  # else what was good before stays in force
+                    table[name] = config
+                    del refused[name]
             case pubsub.Deleted(key=name):
                 table.pop(name, None)
+                refused.pop(name, None)
             case pubsub.Synchronized():
                 configs.synchronized.add(agent)
         changed()

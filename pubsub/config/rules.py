@@ -12,6 +12,7 @@ from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfi
 
 INSTANCE_NAME_LENGTH = 13  # the host's end of its link is `v-<name>`, and IFNAMSIZ leaves 15 characters
 APP_NAME_LENGTH = 11  # its port is `p-<name>`; leaves room for a suffix within the same 15
+APP_NAME_REMEDY = f"use a-z, 0-9 and -, at most {APP_NAME_LENGTH} characters, and no - at either end"
 IFNAME_LENGTH = 15  # IFNAMSIZ less the final zero
 MTU_RANGE = (576, 65535)  # RFC 791: what every host must take; the largest of a veth
 SMALLEST_SUBNET = 30  # prefixlen: network, bridge, one app, broadcast
@@ -203,6 +204,11 @@ def is_host_name(name: str) -> bool:
     return len(name) <= DOMAIN_LENGTH and all(HOST_LABEL.fullmatch(label) for label in name.split("."))
 
 
+def is_app_name(name: str) -> bool:
+    """Tell whether a name can be an app's: in DNS, in dnsmasq's files, and in an ifname."""
+    return len(name) <= APP_NAME_LENGTH and LABEL.fullmatch(name) is not None
+
+
 def _apps(config: NetworkInstanceConfig) -> Findings:
     gateway = config.address
     if gateway is None and config.subnet is not None:
@@ -212,9 +218,8 @@ def _apps(config: NetworkInstanceConfig) -> Findings:
     taps: dict[str, str] = {}
     for name, app in config.apps.items():
         path = ("apps", name)
-        if not LABEL.fullmatch(name) or len(name) > APP_NAME_LENGTH:
-            remedy = f"use a-z, 0-9 and -, at most {APP_NAME_LENGTH} characters, and no - at either end"
-            yield path, f"{name!r} can't be an app's name", remedy
+        if not is_app_name(name):
+            yield path, f"{name!r} can't be an app's name", APP_NAME_REMEDY
         if app.address is not None:
             yield from _app_address((*path, "address"), app.address, config.subnet)
             holder = addresses.setdefault(app.address, f"app {name}'s")
