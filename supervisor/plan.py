@@ -44,6 +44,7 @@ class InstancePlan:
     selection: Selection
     bound: Bound | None  # None: air-gapped, no link
     host_address: IPv4Interface
+    lost: tuple[str, ...] = ()  # port maps that another instance has already, in words
 
     @property
     def config(self) -> NamespaceConfig:
@@ -99,6 +100,7 @@ def plan(
         for name, config in sorted(configs.items())
         if name in lots
     }
+    instances = settle_claims(instances)
     linked = {name: instance for name, instance in instances.items() if instance.bound is not None}
     if not linked:
         return Plan(instances=instances, uplinks=facts.uplinks)
@@ -119,6 +121,34 @@ def plan(
     )
     borrowed = tuple(sysctl for uplink in uplinks for sysctl in uplink_sysctls(uplink))
     return Plan(items, instances, links, facts.uplinks, borrowed)
+
+
+def settle_claims(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePlan]:
+    """Let each port of an uplink belong to one instance: to the older one, which has the lower slot."""
+    claims: dict[tuple[str, str, int], str] = {}
+    settled = dict(instances)
+    for name, instance in sorted(instances.items(), key=lambda entry: entry[1].lot.slot):
+        uplink = instance.selection.uplink
+        if uplink is None:
+            continue
+        kept, lost = [], []
+        for app, portmap in instance.resolved.portmaps:
+            holder = claims.setdefault((uplink.ifname, portmap.protocol, portmap.outer), name)
+            if holder == name:
+                kept.append((app, portmap))
+            else:
+                lost.append(
+                    f"app {app}: port {portmap.outer}/{portmap.protocol} of {uplink.ifname} is instance {holder}'s; "
+                    "choose another port or uplink"
+                )
+        if lost:
+            settled[name] = dataclasses.replace(
+                instance,
+                resolved=dataclasses.replace(instance.resolved, portmaps=tuple(kept)),
+                bound=instance.bound and dataclasses.replace(instance.bound, portmaps=tuple(p for _, p in kept)),
+                lost=tuple(lost),
+            )
+    return {name: settled[name] for name in instances}
 
 
 def plan_instance(

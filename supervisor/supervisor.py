@@ -269,7 +269,7 @@ class Supervisor:
             plan=planned,
             digest=digest(planned.config) if planned else "",
             complaints=(*self.configs.complaints(name), *refused),
-            host_errors=self.host_errors(name),
+            host_errors=(*self.host_errors(name), *(planned.lost if planned else ())),
             namespace=None if name in self._silent else self._heard.get(name),
         )
         return view if instance is None else instance.complete(view)
