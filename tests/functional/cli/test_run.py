@@ -89,7 +89,9 @@ def test_a_person_at_a_terminal_gets_a_terminal(daemon: Daemon) -> None:
 
 
 def test_ctrl_c_reaches_the_command_and_the_terminal_is_right_afterwards(daemon: Daemon) -> None:
-    with Person(daemon, "exec", "red", "--", "sh", "-c", "trap 'echo caught; exit 3' INT; echo on; sleep 60") as person:
+    with Person(
+        daemon, "exec", "red", "--", "sh", "-c", "trap 'echo caught; exit 3' INT; echo on; while :; do sleep 0.05; done"
+    ) as person:
         person.until("on")
         person.type("\x03")
         person.until("caught")
@@ -113,10 +115,9 @@ class Person:
         self.master, slave = pty.openpty()
         self.seen = ""
         self.resize(33, 99)
-        self.process = daemon.host.popen(
-            [daemon.command, *args], env=daemon.environment, stdin=slave, stdout=slave, stderr=slave,
-            start_new_session=True,
-        )  # fmt: skip
+        # setsid makes the terminal the controlling one: it signals Ctrl-C and new sizes.
+        argv = ["setsid", "--ctty", daemon.command, *args]
+        self.process = daemon.host.popen(argv, env=daemon.environment, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
 
     def __enter__(self) -> Self:
@@ -132,8 +133,6 @@ class Person:
 
     def resize(self, rows: int, columns: int) -> None:
         subprocess.run(["stty", "rows", str(rows), "cols", str(columns)], stdin=self.master, check=True)
-        if hasattr(self, "process"):  # the terminal is not the process's controlling one, so nobody signals it
-            os.kill(self.process.pid, signal.SIGWINCH)
 
     def until(self, text: str) -> str:
         end = time.monotonic() + DEADLINE
