@@ -31,7 +31,7 @@ class Bound:
 def host_table(bound: Iterable[Bound], uplinks: Iterable[Uplink]) -> str:
     """Return the body of the host's table for the instances and the uplinks that they use."""
     bound, uplinks = tuple(bound), tuple(uplinks)
-    return "\n".join([*sets(bound, uplinks), *CHAINS]) + "\n"
+    return "\n".join([*sets(bound, uplinks), *map(collision, bound), *CHAINS]) + "\n"
 
 
 def sets(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...]) -> list[str]:
@@ -55,9 +55,7 @@ def sets(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...]) -> list[str]:
         block("set guarded", "type ifname", (f'"{u.ifname}"' for u in uplinks if not u.forwarded)),
         block("set link_addresses", "typeof iifname . ip saddr", (f'"{b.link}" . {b.inner_end}' for b in bound)),
         block("set own_links", "typeof iifname . oifname", (f'"{b.link}" . "{b.link}"' for b in bound)),
-        block(
-            "set collisions", "typeof oifname . ip saddr; flags interval", (f'"{b.link}" . {b.subnet}' for b in bound)
-        ),
+        block("map collisions", "type ifname : verdict", (f'"{b.link}" : jump {collision_chain(b)}' for b in bound)),
         block("set link_ends", "typeof iifname . ip daddr", (f'"{b.link}" . {b.host_end}' for b in bound)),
         block(
             "map resolvers",
@@ -92,6 +90,19 @@ def sets(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...]) -> list[str]:
     ]
 
 
+def collision(bound: Bound) -> str:
+    """Return the chain that masquerades what comes to an instance from an address of its own subnet.
+
+    A chain each, led to by a map: libnftables 1.0.6 corrupts its memory when it reads the elements of an interval set
+    that concatenates ifname and address.
+    """
+    return f"  chain {collision_chain(bound)} {{ ip saddr {bound.subnet} masquerade; }}"
+
+
+def collision_chain(bound: Bound) -> str:
+    return f"into_{bound.link}"
+
+
 def block(head: str, kind: str, elements: Iterable[str]) -> str:
     """Return one set or map in nft's grammar; each element once, in the given order."""
     listed = ", ".join(dict.fromkeys(elements))
@@ -118,7 +129,7 @@ CHAINS = f"""\
 dnat ip to ip daddr . meta l4proto . th dport map @host_port_maps
   }}
   chain nat_postrouting {{ type nat hook postrouting priority srcnat; policy accept;
-    oifname . ip saddr @collisions masquerade
+    oifname vmap @collisions
     iifname . oifname @own_links masquerade
     {OURS_IN} oifname @uplinks masquerade
   }}
