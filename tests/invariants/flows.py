@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 BUFFER = 8 * 2**20  # bytes of a socket's receive buffer
 STRAGGLERS = 3.0  # seconds to wait for the last answers
@@ -117,4 +118,5 @@ def source(address: str, port: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, stop)
-    {"echo": echo, "stream": stream, "sink": sink, "source": source}[sys.argv[1]](*sys.argv[2:])
+    MODES: dict[str, Callable[..., None]] = {"echo": echo, "stream": stream, "sink": sink, "source": source}
+    MODES[sys.argv[1]](*sys.argv[2:])

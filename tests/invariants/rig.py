@@ -83,7 +83,7 @@ class Rig:
 
     def status(self, name: str) -> NetworkInstanceStatus:
         """Return what nsvisord says of an instance. Raises AssertionError when it says nothing."""
-        found = self._table(NetworkInstanceStatus, "supervisor").get(name)
+        found: NetworkInstanceStatus | None = self._table(NetworkInstanceStatus, "supervisor").get(name)
         assert found, f"no status of {name}"
         return found
 
@@ -120,7 +120,7 @@ class Rig:
 
     def hub(self) -> int:
         """Return the hub's pid."""
-        return int(self.host.read_file(self.daemon.run_dir / "bus/hub.lock"))
+        return self._pid("bus/hub.lock")
 
     def spawner(self) -> int:
         """Return the spawner's pid. Raises AssertionError when there is none."""
@@ -131,7 +131,12 @@ class Rig:
 
     def dnsmasq(self, name: str) -> int:
         """Return the pid of an instance's dnsmasq."""
-        return int(self.host.read_file(self.daemon.run_dir / f"instances/{name}/dnsmasq.pid"))
+        return self._pid(f"instances/{name}/dnsmasq.pid")
+
+    def _pid(self, file: str) -> int:
+        text = self.host.read_file(self.daemon.run_dir / file).strip()
+        assert text.isdecimal(), f"{file}: {text!r}"  # while it is being written
+        return int(text)
 
     def inode(self, name: str) -> int:
         """Return the inode of a pinned namespace, as the host sees it."""
@@ -144,7 +149,11 @@ class Rig:
         """Keep an app that does nothing in an instance; yields its pid, in whose namespace others may run."""
         argv = [self.daemon.command, "run", instance, "--name", name, "--", "sh", "-c", "echo ready; exec sleep 1000"]
         process = self.host.popen(
-            argv, env=self.daemon.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            argv,
+            env=self.daemon.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         assert process.stdout
         first = process.stdout.readline()
@@ -182,12 +191,15 @@ class Rig:
         return self.host.run(argv, netns=netns, check=False).returncode == 0
 
 
-def finish(flow: subprocess.Popen[str]) -> dict[str, Any]:
-    """Stop a stream or a transfer and return what it counted."""
-    flow.send_signal(signal.SIGINT)
-    output, _ = flow.communicate(timeout=30)
-    assert output, "the flow broke off"
-    counted: dict[str, Any] = json.loads(output.splitlines()[-1])
+def finish(*flows: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Stop streams and transfers, all at once, and return what each counted."""
+    for flow in flows:
+        flow.send_signal(signal.SIGINT)
+    counted = []
+    for flow in flows:
+        output, _ = flow.communicate(timeout=30)
+        assert output, "the flow broke off"
+        counted.append(json.loads(output.splitlines()[-1]))
     return counted
 
 

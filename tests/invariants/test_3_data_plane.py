@@ -48,7 +48,7 @@ def transfer(traffic: Traffic) -> Iterator[None]:
     """One connection lives through the whole file."""
     flow = traffic.transfer()
     yield
-    counted = finish(flow)
+    (counted,) = finish(flow)
     assert counted["arrived"] == counted["sent"] > 2**20, counted
     assert counted["gap"] < 3, counted
 
@@ -134,7 +134,7 @@ def test_a_killed_process_loses_no_packet(rig: Rig, traffic: Traffic, killing: C
     flows = traffic.begin()
     killing(rig)
     rig.wait_ready(*rig.instances, timeout=BACK)
-    for counted in map(finish, flows):
+    for counted in finish(*flows):
         assert counted["lost"] == 0, counted
         assert counted["sent"] > AFTERWARDS, counted
     assert fixtures_of_the_kernel(rig) == before
@@ -159,8 +159,11 @@ def test_the_namespaces_are_pinned_for_everybody(rig: Rig) -> None:
 def test_the_streams_see_a_loss(rig: Rig, traffic: Traffic) -> None:
     """Without this the tests above could pass though nothing was counted."""
     flows = traffic.begin()
-    rig.host.sh("nft 'table inet outage { chain everything { type filter hook forward priority 0; policy drop; }; }'", netns="red")
+    rig.host.sh(
+        "nft 'table inet outage { chain everything { type filter hook forward priority 0; policy drop; }; }'",
+        netns="red",
+    )
     time.sleep(0.1)  # the outage itself
     rig.host.sh("nft delete table inet outage", netns="red")
-    counted = [finish(flow) for flow in flows]
+    counted = finish(*flows)
     assert all(0 < one["lost"] < one["sent"] for one in counted), counted

@@ -17,7 +17,8 @@ SETTINGS = "forwarding|rp_filter|src_valid_mark|send_redirects"
 # What the plan is about, as an administrator would look, without numbers that differ from link to link made anew, and
 # without links of running apps.
 STATE = rf"""
-ip -o link | sed 's/^[0-9]*: //; s/@.*: </: </; s/link.ether [^ ]*//; s/link-netnsid [0-9]*//; s/state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//' | sort
+ip -o link | sed 's/^[0-9]*: //; s/@.*: </: </; s/link.ether [^ ]*//; s/link-netnsid [0-9]*//; s/state [A-Z]*//' |
+  sed 's/NO-CARRIER,//; s/,LOWER_UP//' | sort
 ip -o addr | awk '{{print $2, $3, $4}}' | grep -v fe80 | sort
 ip rule
 ip -4 route show table all

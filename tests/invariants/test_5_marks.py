@@ -36,7 +36,9 @@ ls /run/netns; mount | grep netns/ || true
 find /run/nsvisor | sort
 cd /proc/sys/net/ipv4; grep -r . conf ip_forward 2> /dev/null | sort
 """
-STRANGE_NAMESPACE = "ip -o link; ip -o addr; ip route show table all; nft list ruleset; sysctl -a 2> /dev/null | grep conf"
+STRANGE_NAMESPACE = (
+    "ip -o link; ip -o addr; ip route show table all; nft list ruleset; sysctl -a 2> /dev/null | grep conf"
+)
 STRANGE_LINK = """
 ip -o link show v-yellow; ip -o addr show v-yellow; ip route show table all dev v-yellow
 grep -r . /proc/sys/net/ipv4/conf/v-yellow /proc/sys/net/ipv6/conf/v-yellow/disable_ipv6

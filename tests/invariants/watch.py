@@ -1,4 +1,4 @@
-"""Counts what is written to the kernel, from outside: by the kernel's own monitors, and by the system calls of a daemon.
+"""Counts what is written to the kernel, from outside: by the kernel's monitors, and by a daemon's system calls.
 
 A monitor tells of what changed, whoever did it; strace tells who tried, also where nothing came of it.
 """
