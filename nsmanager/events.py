@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 
 from nsmanager.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETLINK_ROUTE, SOL_NETLINK
 
 ROUTE_GROUPS = (
     1,  # RTNLGRP_LINK
+    3,  # RTNLGRP_NEIGH: only what `_is_idle` leaves
     5,  # RTNLGRP_IPV4_IFADDR
     7,  # RTNLGRP_IPV4_ROUTE
     8,  # RTNLGRP_IPV4_RULE
@@ -20,6 +22,9 @@ ROUTE_GROUPS = (
     25,  # RTNLGRP_IPV6_NETCONF
 )
 NETFILTER_GROUPS = (7,)  # NFNLGRP_NFTABLES: every transaction
+RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
+AF_BRIDGE = 7  # forwarding entries of bridges come by the same group
+NUD_PERMANENT = 0x80  # of the low byte of the state
 RECEIVE_SIZE = 65536  # bytes
 QUIET = 0.003  # seconds without an event that end a burst
 LONGEST = 0.05  # seconds after which a burst is answered though it goes on
@@ -63,13 +68,23 @@ class KernelEvents:
     def _drain(self, one: socket.socket) -> None:
         while True:
             try:
-                one.recv(RECEIVE_SIZE)
+                if _is_idle(one.recv(RECEIVE_SIZE)):
+                    continue
             except BlockingIOError:
                 return
             except OSError as exc:
                 if exc.errno != errno.ENOBUFS:  # ENOBUFS: events were lost, so something changed
                     raise
             self.happened.set()
+
+
+def _is_idle(message: bytes) -> bool:
+    """Tell whether an event is only the life of neighbours that aren't ours, which are permanent (rtnetlink(7))."""
+    kind = int.from_bytes(message[4:6], sys.byteorder)
+    if kind not in (RTM_NEWNEIGH, RTM_DELNEIGH):
+        return False
+    # One that goes doesn't tell any more what it was.
+    return message[16] == AF_BRIDGE or (kind == RTM_NEWNEIGH and not message[24] & NUD_PERMANENT)
 
 
 def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:

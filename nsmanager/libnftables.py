@@ -7,8 +7,8 @@ from functools import cache
 
 LIBRARY = "libnftables.so.1"
 NFT_CTX_DEFAULT = 0
-STATELESS = 1 << 1  # no counters' values: a listing is the same while the rules are
-NUMERIC = (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8)  # protocols, priorities, symbols, times: free of /etc's names
+STATELESS = 1 << 2  # no counters' values: a listing is the same while the rules are
+NUMERIC = (1 << 7) | (1 << 8) | (1 << 9) | (1 << 10)  # protocols, priorities, symbols, times: free of /etc's names
 
 
 class NftError(Exception):

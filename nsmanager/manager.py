@@ -21,6 +21,7 @@ from nsmanager.heartbeat import beat
 from nsmanager.item import Item
 from nsmanager.items.address import Address
 from nsmanager.items.link import Link, ports
+from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
@@ -34,7 +35,7 @@ from nsmanager.reconcile import Report, reconcile
 from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
-KINDS: tuple[type[Item], ...] = (Link, Address, Route, Sysctl, NftTable, Service)
+KINDS: tuple[type[Item], ...] = (Link, Address, Neighbour, Route, Sysctl, NftTable, Service)
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
 LAST_RETRY = 30.0  # seconds

@@ -2,5 +2,4 @@
 
 RTPROT_NSVISOR = 196  # protocol of our routes, rules, addresses and neighbours; unused in rt_protos
 LINK_GROUP = 196  # group of all links of ours; nft matches it as `iifgroup 196`
-LINK_ALIAS = "nsvisor"  # alias of links of ours, for readers of `ip link`
 NFT_TABLE = "nsvisor"  # our nft table's name is its mark

@@ -9,6 +9,7 @@ from nsmanager import firewall
 from nsmanager.item import Item
 from nsmanager.items.address import Address
 from nsmanager.items.link import Link
+from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.route import Route
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.names import BRIDGE, bridge_mac
@@ -58,4 +59,5 @@ def _link(link: NamespaceLink, mtu: int) -> Iterator[Item]:
     yield Sysctl(f"net.ipv4.conf.{link.ifname}.send_redirects", "0")
     yield Link(link.ifname, mtu=mtu)
     yield Address(link.ifname, link.address)
+    yield Neighbour(link.ifname, link.gateway, link.gateway_mac)
     yield Route(ANYWHERE, via=link.gateway, dev=link.ifname)

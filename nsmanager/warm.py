@@ -28,7 +28,12 @@ from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 ROUNDS = 10  # CPython 3.11 specialises code in place when it has run eight times: before the fork, that is shared
 MODULES = ("selectors", "logging", "traceback", "linecache", "tokenize", "unicodedata", encodings.idna.__name__)
 EXAMPLE = NamespaceConfig(
-    link=NamespaceLink(ifname="up0", address=IPv4Interface("100.127.0.1/31"), gateway=IPv4Address("100.127.0.0")),
+    link=NamespaceLink(
+        ifname="up0",
+        address=IPv4Interface("100.127.0.1/31"),
+        gateway=IPv4Address("100.127.0.0"),
+        gateway_mac=MacAddress.parse("02:00:00:00:00:fe"),
+    ),
     bridge=IPv4Interface("192.0.2.1/24"),
     mtu=1500,
     domain="example.internal",

@@ -93,13 +93,10 @@ class Owners:
         self._store.when_safe(table, lambda: session.acknowledge(frame.handle, number))
 
     def release(self, session: Session, handle: int) -> None:
-        """End a publication. A table that is given up empty has nothing more to tell: it is forgotten."""
+        """End a publication."""
         claim = session.claims.pop(handle, None)
         if claim is not None and claim.table.owner is claim.owner:
             self._abandon(claim.table)
-            if isinstance(claim.table, Table) and not claim.table.entries:
-                self._store.forget(claim.table)
-                del self.tables[claim.table.name]
         session.answer(Released(handle))
 
     def resumed(self, session: Session) -> None:

@@ -11,12 +11,6 @@ from pubsub.topics import TableStatus
 NAME = "hub/TableStatus"
 
 
-class Row(TableStatus, frozen=True):
-    """A TableStatus that also tells what is wrong with the table."""
-
-    problem: str = ""  # in words; empty: nothing
-
-
 class Status:
     """Keeps the rows equal to the tables."""
 
@@ -41,10 +35,10 @@ class Status:
             self._own.put(name, None)
 
 
-def _row(table: Table | Stream) -> Row:
+def _row(table: Table | Stream) -> TableStatus:
     stream = isinstance(table, Stream)
     owner = table.owner
-    return Row(
+    return TableStatus(
         keys=len(table.records if isinstance(table, Stream) else table.entries),
         bytes=table.size,
         sequence=table.sequence,

@@ -121,6 +121,7 @@ class NamespaceLink(Message, frozen=True, kw_only=True):
     ifname: str
     address: IPv4Interface  # /31
     gateway: IPv4Address  # the host's end
+    gateway_mac: MacAddress  # never asked for by ARP: the host answers no unmarked packet of the link pool
 
 
 class NamespaceApp(Message, frozen=True, kw_only=True):
@@ -221,6 +222,7 @@ class NetworkInstanceStatus(Message, frozen=True, kw_only=True):
     uplink: str = ""  # the selected one; empty: none
     restarts: int = 0  # of the manager, since the supervisor started or adopted it
     uid_base: int = 0  # first uid of the instance's range
+    config: str = ""  # digest of the NetworkInstanceConfig in force
     since: float = 0.0  # seconds since the epoch when the state was entered
     last_error: str = ""  # stays after it is mended
     conditions: tuple[Condition, ...] = ()
@@ -281,3 +283,4 @@ class TableStatus(Message, frozen=True, kw_only=True):
     stream: bool = False
     subscribers: int = 0
     lost: int = 0  # records of a stream that a reader missed
+    problem: str = ""  # what is wrong with its files, in words

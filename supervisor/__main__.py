@@ -113,7 +113,7 @@ async def serve(paths: Paths) -> None:
         # An instance that is not in the tables is ended: they must say what the files say before they are believed.
         await published.wait()
         async with pubsub.connect(paths.run, agent="supervisor") as bus, Namespace() as ns:
-            publications = await Publications.open(bus, paths.run)
+            publications = await Publications.open(bus)
             supervisor = Supervisor(paths, publications, found, ns, zygote)
             commands = Commands(supervisor, reload, down)
             async with asyncio.TaskGroup() as inner:

@@ -127,7 +127,7 @@ class Commands:
             for name, value in body.get("instances", {}).items()
         }
         configs = {**supervisor.configs.wanted, **given}
-        new = await self.planned(configs)
+        new, refused = await self.planned(configs)
         observed = await observe(supervisor.ns, new.items, HOST_KINDS)
         fresh = [name for name in given if name in new.instances and name not in supervisor.instances]
         return {
@@ -137,15 +137,15 @@ class Commands:
                 for name in given
                 if name in new.instances
             },
-            "problems": [f"instance {name}: {reason}" for name, reason in supervisor.refused.items() if name in given],
+            "problems": [f"instance {name}: {reason}" for name, reason in refused.items() if name in given],
         }
 
-    async def planned(self, configs: Mapping[str, NetworkInstanceConfig]) -> Plan:
+    async def planned(self, configs: Mapping[str, NetworkInstanceConfig]) -> tuple[Plan, dict[str, str]]:
         """Plan as if these were the configs, and all their namespaces stood."""
         supervisor = self._supervisor
-        lots = supervisor.allot(configs)
+        lots, refused = supervisor.allot(supervisor.ledger.rehearsal(), configs)
         facts = await gather(supervisor.ns, supervisor.sysctls.originals, lots, supervisor.apps.ports())
-        return plan(configs, supervisor.configs.settings, facts, lots)
+        return plan(configs, supervisor.configs.settings, facts, lots), refused
 
     def inside(self, name: str, new: InstancePlan, old: InstancePlan | None) -> list[str]:
         """Return what would change inside an instance, against what it was told last."""

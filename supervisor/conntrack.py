@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection
 from ipaddress import IPv4Address
 
 from pyroute2.conntrack import Conntrack
+from pyroute2.netlink.exceptions import NetlinkError
 
 from supervisor.plan import Plan
 
@@ -30,5 +32,9 @@ def forget_flows(addresses: Collection[IPv4Address]) -> int:
             if {entry.tuple_orig.saddr, entry.tuple_orig.daddr, entry.tuple_reply.saddr} & wanted
         ]
         for flow in found:
-            conntrack.entry("del", tuple_orig=flow)
+            try:
+                conntrack.entry("del", tuple_orig=flow)
+            except NetlinkError as exc:
+                if exc.code != errno.ENOENT:  # it ended by itself meanwhile
+                    raise OSError(exc.code, f"conntrack: {exc}") from exc
     return len(found)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from supervisor.backoff import delay
-from supervisor.child import Child
+from supervisor.child import Child, all_uids
 from supervisor.names import HUB_UID
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,19 @@ def running_hub(run_dir: Path) -> Child | None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Child.of(int(lock.read()))
+                return hub_of(int(lock.read()))
     except (FileNotFoundError, ValueError):
         pass
     return None
+
+
+def hub_of(pid: int) -> Child | None:
+    """Take hold of a hub by the pid that it wrote: the file is the hub's, and no other user's process is believed."""
+    child = Child.of(pid)
+    if child is not None and dict(all_uids()).get(pid) not in (0, hub_user()[0]):
+        child.close()
+        return None
+    return child
 
 
 async def stop_hub(run_dir: Path) -> None:

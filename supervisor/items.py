@@ -13,6 +13,7 @@ from nsmanager.items.address import Address
 from nsmanager.items.link import (
     IFF_UP,
     IFINFOMSG,
+    IFLA_ADDRESS,
     IFLA_GROUP,
     IFLA_IFNAME,
     IFLA_INFO_KIND,
@@ -26,7 +27,7 @@ from nsmanager.items.route import Route
 from nsmanager.items.rule import ACTIONS, FIB_RULE_HDR, FRA_PRIORITY, RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, Rule
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import LINK_GROUP
-from nsmanager.netlink import NLM_F_CREATE, NLM_F_EXCL, attributes, nested, number, text, u32
+from nsmanager.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, attributes, nested, number, text, u32
 from supervisor.birth import NETNS_DIR
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ AF_INET = 2
 class Veth(Item):
     """The link between the host and an instance; its other end is born inside, and both end with the namespace."""
 
-    stage: ClassVar[int] = 10
+    stage: ClassVar[int] = 70  # deleted before the rules and the table that guard it
 
     ifname: str
     peer: str  # ifname inside
     netns: str  # below /run/netns
     mtu: int  # bytes, of both ends
+    mac: str  # of this end
     up: bool = True
     ours: bool = True  # observed: it carries our group
 
@@ -58,7 +60,7 @@ class Veth(Item):
 
     def __str__(self) -> str:
         return (
-            f"ip link add {self.ifname} mtu {self.mtu} up group {LINK_GROUP} "
+            f"ip link add {self.ifname} address {self.mac} mtu {self.mtu} up group {LINK_GROUP} "
             f"type veth peer name {self.peer} mtu {self.mtu} netns {self.netns}"
         )
 
@@ -66,10 +68,10 @@ class Veth(Item):
         return f"ip link del {self.ifname}"
 
     def redo(self, old: Observed) -> str:  # noqa: ARG002 (whatever stood there)
-        return f"ip link set {self.ifname} mtu {self.mtu} up"
+        return f"ip link set {self.ifname} address {self.mac} mtu {self.mtu} up"
 
     def matches(self, observed: Observed) -> bool:
-        return isinstance(observed, Veth) and observed.ours and observed.up and observed.mtu == self.mtu
+        return isinstance(observed, Veth) and dataclasses.replace(observed, peer=self.peer, netns=self.netns) == self
 
     async def create(self, ns: Namespace) -> None:
         """Make both ends where they belong: create-then-move is forty times slower."""
@@ -79,7 +81,7 @@ class Veth(Item):
             raise NotYet(f"namespace {self.netns} is not there yet") from exc
         try:
             peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, self.peer) + u32(IFLA_MTU, self.mtu)
-            make_veth(ns, self.ifname, self.mtu, peer + u32(IFLA_NET_NS_FD, netns))
+            make_veth(ns, self.ifname, self.mtu, peer + u32(IFLA_NET_NS_FD, netns), mac=self.mac)
         except OSError as exc:
             if exc.errno == errno.EEXIST:  # inside: the last namespace of that name is still being cleared up
                 raise NotYet(f"a link {self.ifname} or {self.peer} is still there") from exc
@@ -92,7 +94,7 @@ class Veth(Item):
         if isinstance(old, Veth) and not old.ours:
             raise Refused(f"link {self.ifname} exists and is not ours; rename or delete it")
         body = IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), IFF_UP, IFF_UP) + u32(IFLA_MTU, self.mtu)
-        ns.rtnl.request(RTM_NEWLINK, 0, body)
+        ns.rtnl.request(RTM_NEWLINK, 0, body + attribute(IFLA_ADDRESS, mac_bytes(self.mac)))
 
     async def delete(self, ns: Namespace) -> None:
         """Delete it, unless it went with its namespace meanwhile."""
@@ -109,17 +111,24 @@ class Veth(Item):
             ours = number(fields.get(IFLA_GROUP)) == LINK_GROUP
             if ours or ns.ifnames[index] in wanted:
                 up = bool(IFINFOMSG.unpack_from(message)[3] & IFF_UP)
-                found.append(cls(ns.ifnames[index], "", "", number(fields.get(IFLA_MTU)), up, ours))
+                mac = fields.get(IFLA_ADDRESS, b"").hex(":")
+                found.append(cls(ns.ifnames[index], "", "", number(fields.get(IFLA_MTU)), mac, up, ours))
         return found
 
 
-def make_veth(ns: Namespace, ifname: str, mtu: int, peer: bytes, *, netns: int | None = None) -> None:
+def make_veth(ns: Namespace, ifname: str, mtu: int, peer: bytes, *, netns: int | None = None, mac: str = "") -> None:
     """Make a veth with a mark of ours, up; its peer as described. `netns`: where this end is born, if not here."""
     body = IFINFOMSG.pack(0, 0, 0, IFF_UP, IFF_UP) + text(IFLA_IFNAME, ifname) + u32(IFLA_MTU, mtu)
     body += u32(IFLA_GROUP, LINK_GROUP)
     body += u32(IFLA_NET_NS_FD, netns) if netns is not None else b""
+    body += attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
     body += nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, peer)))
     ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def mac_bytes(mac: str) -> bytes:
+    """Encode a MAC address."""
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 @dataclasses.dataclass(frozen=True)

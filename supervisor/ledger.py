@@ -34,7 +34,7 @@ class Ledger:
     """The entries by instance name; each change is on disk before it is used."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "ledger.json"
+        self._path: Path | None = state_dir / "ledger.json"
         self._start = first_slot(str(state_dir))
         self.entries: dict[str, Entry] = {}
         data = read_or_none(self._path)
@@ -47,6 +47,12 @@ class Ledger:
                 log.warning(
                     "%s is damaged (%s), set aside as %s; running instances keep their lot", self._path, exc, aside
                 )
+
+    def rehearsal(self) -> Ledger:
+        """Return a copy whose changes are written nowhere."""
+        copy = Ledger.__new__(Ledger)
+        copy._path, copy._start, copy.entries = None, self._start, dict(self.entries)  # noqa: SLF001 (of the same class)
+        return copy
 
     def keep(self, name: str, slot: int) -> None:
         """Note the slot of an instance that was found running without an entry."""
@@ -61,6 +67,11 @@ class Ledger:
         taken = {entry.slot for entry in self.entries.values()}
         for name in names:
             if name in self.entries:
+                if self.entries[name].slot >= limit:
+                    refused[name] = (
+                        f"its lot {self.entries[name].slot} is not in settings.link_pool any more, which has room for "
+                        f"{limit}; widen the pool, or delete the instance and create it again"
+                    )
                 continue
             try:
                 new[name] = Entry(free_slot(self._start, taken, foreign, limit))
@@ -71,14 +82,23 @@ class Ledger:
             self._change(new)
         return refused
 
-    def subnet(self, name: str, pool: IPv4Network, taken: Iterable[IPv4Network]) -> IPv4Network:
-        """Return the automatic subnet of an admitted instance, chosen at the first call. Raises LookupError."""
-        entry = self.entries[name]
-        if not entry.subnet:
-            others = [IPv4Network(e.subnet) for e in self.entries.values() if e.subnet]
-            entry = Entry(entry.slot, str(free_subnet(pool, [*others, *taken])))
-            self._change({name: entry})
-        return IPv4Network(entry.subnet)
+    def subnets(
+        self, names: Iterable[str], pool: IPv4Network, taken: Iterable[IPv4Network]
+    ) -> tuple[dict[str, IPv4Network], dict[str, str]]:
+        """Return the automatic subnets of admitted instances, and who got none, with the reason."""
+        entries = dict(self.entries)
+        used = [*taken, *(IPv4Network(entry.subnet) for entry in entries.values() if entry.subnet)]
+        refused: dict[str, str] = {}
+        for name in names:
+            if not entries[name].subnet:
+                try:
+                    used.append(free_subnet(pool, used))
+                    entries[name] = Entry(entries[name].slot, str(used[-1]))
+                except LookupError as exc:
+                    refused[name] = str(exc)
+        if entries != self.entries:
+            self._write(entries)
+        return {name: IPv4Network(entries[name].subnet) for name in names if name not in refused}, refused
 
     def forget(self, name: str) -> None:
         """Free what a deleted instance had. Its files must be gone."""
@@ -89,7 +109,8 @@ class Ledger:
         self._write({**self.entries, **new})
 
     def _write(self, entries: dict[str, Entry]) -> None:
-        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), durable=True)
+        if self._path is not None:
+            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), durable=True)
         self.entries = entries
 
 

@@ -23,13 +23,14 @@ HUB_UID = UID_POOL_LAST  # the hub's, where the system has no user `nsvisor`; it
 MARK_BASE = 0x100  # + ifindex: the mark of packets bound to an uplink
 MARK_HOST = 0x1  # of connections that the host itself opened to a port map
 MARK_MASK = 0xFFFF  # the bits of the mark that are ours
+LAST_IFINDEX = MARK_MASK - MARK_BASE  # of an uplink
 TABLE_BASE = 196_000  # + ifindex: the routing table of an uplink; clear of what people number by hand
 TABLE_LINKS = 195_999  # /32 routes to the instances' ends of their links
 
 # Priorities of the host's rules; see docs/design.md for what each is for.
 PREF_OWN_OUTPUT = 1
-PREF_HOST_ENDS = 2
-PREF_FAIL_CLOSED = 3
+PREF_FAIL_CLOSED = 2
+PREF_HOST_ENDS = 3
 PREF_LINKS = 5
 PREF_UPLINKS = 10
 PREF_LOCAL = 100  # where the kernel's rule 0 (lookup local) moves to
@@ -50,6 +51,12 @@ def uid_base(slot: int) -> int:
     return UID_POOL_FIRST + slot * UIDS_PER_INSTANCE
 
 
+def host_mac(instance: str) -> MacAddress:
+    """Return the MAC address of the host's end: fixed, for the instance knows it without asking (see tables.py)."""
+    digest = hashlib.blake2s(f"host end of {instance}".encode(), digest_size=5).digest()
+    return MacAddress.parse("02:" + digest.hex(":"))
+
+
 def conf_sysctl(ifname: str, what: str) -> str:
     """Return the name of an IPv4 setting of a link; with slashes where the ifname has dots (sysctl(8))."""
     name = f"net.ipv4.conf.{{}}.{what}"
@@ -63,9 +70,7 @@ def link_addresses(pool: IPv4Network, slot: int) -> tuple[IPv4Interface, IPv4Int
 
 
 def uplink_mark(ifindex: int) -> int:
-    """Return the mark of packets bound to an uplink. An ifindex above 0xfeff has no mark: ValueError."""
-    if ifindex > MARK_MASK - MARK_BASE:
-        raise ValueError(f"ifindex {ifindex} is too high for a mark of 16 bits; recreate the link after a reboot")
+    """Return the mark of packets bound to an uplink; its ifindex is LAST_IFINDEX at most."""
     return MARK_BASE + ifindex
 
 
@@ -77,7 +82,7 @@ def uplink_table(ifindex: int) -> int:
 def app_mac(instance: str, app: str) -> MacAddress:
     """Return the same locally administered unicast address for the same app each time."""
     digest = hashlib.blake2s(f"{instance}/{app}".encode(), digest_size=5).digest()
-    return MacAddress.parse("02:" + ":".join(f"{byte:02x}" for byte in digest))
+    return MacAddress.parse("02:" + digest.hex(":"))
 
 
 def name_number(name: str) -> int:

@@ -12,6 +12,7 @@ from nsmanager.items.route import Route
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import NFT_TABLE
 from nsmanager.reconcile import Item
+from pubsub.codec import digest
 from pubsub.topics import NamespaceApp, NamespaceConfig, NetworkInstanceConfig, PortMapStatus, SupervisorSettings
 from supervisor.facts import Facts, Uplink
 from supervisor.firewall import Bound, host_table
@@ -44,6 +45,8 @@ class InstancePlan:
     selection: Selection
     bound: Bound | None  # None: air-gapped, no link
     host_address: IPv4Interface
+    digest: str  # of the NetworkInstanceConfig
+    core: NamespaceConfig  # what its manager is told, but for apps that come and go by `run` or `attach`
     lost: tuple[str, ...] = ()  # port maps that another instance has already, in words
 
     @property
@@ -176,7 +179,8 @@ def plan_instance(
         uplink=uplink,
         portmaps=tuple(portmap for _, portmap in resolved.portmaps),
     )
-    return InstancePlan(lot, resolved, selection, bound if place.linked else None, host)
+    core = PLANNERS[config.type](config, dataclasses.replace(place, ports={})).namespace
+    return InstancePlan(lot, resolved, selection, bound if place.linked else None, host, digest(config), core)
 
 
 def link_items(name: str, instance: InstancePlan, *, taken: bool = False) -> list[Item]:
@@ -184,7 +188,7 @@ def link_items(name: str, instance: InstancePlan, *, taken: bool = False) -> lis
     ifname = host_end(name)
     inner = instance.config.link
     assert inner is not None, "an instance with a link"
-    veth = Veth(ifname=ifname, peer=UPLINK_IFNAME, netns=name, mtu=instance.config.mtu)
+    veth = Veth(ifname=ifname, peer=UPLINK_IFNAME, netns=name, mtu=instance.config.mtu, mac=inner.gateway_mac)
     if taken:
         return [veth]
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 import pubsub
 from pubsub.topics import (
@@ -24,7 +23,6 @@ class Publications:
     def __init__(
         self,
         bus: pubsub.Bus,
-        run_dir: Path,
         *,
         grants: pubsub.Table[BusGrant],
         instances: pubsub.Table[NetworkInstanceStatus],
@@ -35,16 +33,14 @@ class Publications:
         self.apps = apps
         self.uplinks = uplinks
         self._bus = bus
-        self._run_dir = run_dir
         self._grants = grants
         self._told: dict[str, pubsub.Table[NamespaceConfig]] = {}  # one table per manager, which reads no other
 
     @classmethod
-    async def open(cls, bus: pubsub.Bus, run_dir: Path) -> Publications:
+    async def open(cls, bus: pubsub.Bus) -> Publications:
         """Claim the tables; what a supervisor before us published stands until it is replaced."""
         return cls(
             bus,
-            run_dir,
             grants=await bus.publish(BusGrant, initial=await bus.table(BusGrant, agent="supervisor")),
             instances=await bus.publish(
                 NetworkInstanceStatus, initial=await bus.table(NetworkInstanceStatus, agent="supervisor")
@@ -81,5 +77,4 @@ class Publications:
             told.clear()
             await told.flush()
             await told.release()
-        async with pubsub.connect(self._run_dir, agent="nsmanager") as dead:
-            await (await dead.publish(NamespaceStatus, scope=name)).release()
+        await self._bus.forget(NamespaceStatus, agent="nsmanager", scope=name)

@@ -26,7 +26,7 @@ class View:
 
     name: str
     plan: InstancePlan | None = None  # None: its config was never good, or there is no slot for it
-    digest: str = ""  # of the config that its manager should answer
+    answered: bool = False  # what its manager says is about what it was told last
     complaints: tuple[str, ...] = ()  # of its config
     netns: bool = False
     pid: int = 0
@@ -57,6 +57,7 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
         uplink=uplink.ifname if uplink else "",
         restarts=view.restarts,
         uid_base=plan.lot.uid_base if plan else 0,
+        config=plan.digest if plan else "",
         since=before.since if before is not None and unchanged else now,
         last_error=errors[0] if errors else view.last_error or (before.last_error if before else ""),
         conditions=conditions,
@@ -68,12 +69,12 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
 def judge(view: View) -> tuple[Condition, ...]:
     """Return the conditions, in the order in which they must come true."""
     namespace = view.namespace
-    answered = namespace is not None and namespace.config == view.digest
-    if namespace is None or not answered:
+    if namespace is None or not view.answered:
         inside = "its manager has not answered yet"
     else:
         inside = "; ".join((*namespace.errors, *namespace.waiting)) or ("" if namespace.ready else "being configured")
     uplink = view.plan.selection.reason if view.plan else ""
+    resolver = "" if view.plan is None else no_resolver(view.plan)
     return (
         condition("ConfigValid", "; ".join(view.complaints)),
         condition("NamespaceStands", "" if view.netns else view.trouble or "being made"),
@@ -81,7 +82,16 @@ def judge(view: View) -> tuple[Condition, ...]:
         condition("NamespaceConfigured", inside),
         condition("HostConfigured", "; ".join(view.host_errors)),
         condition("UplinkUsable", uplink),
+        condition("ResolverKnown", resolver),
     )
+
+
+def no_resolver(plan: InstancePlan) -> str:
+    """Say why the instance's DNS knows only its own names; empty when it has whom to ask, or is to know no others."""
+    uplink = plan.selection.uplink
+    if uplink is None or uplink.resolvers or (plan.config.link and plan.config.link.gateway not in plan.config.servers):
+        return ""
+    return f"the host names no resolver to reach by {uplink.ifname}; set dns.servers, or `nameserver` in resolv.conf"
 
 
 def condition(name: str, reason: str) -> Condition:
@@ -94,8 +104,10 @@ def sum_up(view: View, conditions: tuple[Condition, ...]) -> tuple[State, str]:
     broken = {c.name: c.reason for c in conditions if not c.ok}
     namespace = view.namespace
     # 1. It does not serve, and will not without somebody's help.
-    if view.plan is None:
+    if view.plan is None and (view.complaints or view.trouble):
         return State.FAILED, "; ".join(view.complaints) or view.trouble
+    if view.plan is None:
+        return State.STARTING, "being planned, or being ended"
     if view.crash_loop:
         return State.FAILED, f"crash loop: {view.last_error}"
     if not view.netns and view.trouble:
@@ -109,13 +121,13 @@ def sum_up(view: View, conditions: tuple[Condition, ...]) -> tuple[State, str]:
             return State.DEGRADED, broken[name] + (
                 "; the last good config stays in force" if name == "ConfigValid" else ""
             )
-    if namespace is not None and namespace.config == view.digest and namespace.errors:
+    if namespace is not None and view.answered and namespace.errors:
         return State.DEGRADED, "; ".join(namespace.errors)
     # 4. It waits for something outside.
     if "UplinkUsable" in broken:
         return State.WAITING, broken["UplinkUsable"]
-    if namespace is None or namespace.config != view.digest or not namespace.ready:
-        waiting = namespace is not None and namespace.config == view.digest and namespace.waiting
+    if namespace is None or not view.answered or not namespace.ready:
+        waiting = namespace is not None and view.answered and namespace.waiting
         return (State.WAITING if waiting else State.STARTING), broken.get("NamespaceConfigured", "being configured")
     return State.READY, ""
 

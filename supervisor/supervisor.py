@@ -16,7 +16,7 @@ import pubsub
 from nsmanager.namespace import Namespace
 from nsmanager.reconcile import Report, reconcile
 from pubsub.codec import digest
-from pubsub.topics import AppNetworkStatus, NamespaceStatus, NetworkInstanceConfig
+from pubsub.topics import AppNetworkStatus, NamespaceConfig, NamespaceStatus, NetworkInstanceConfig
 from supervisor.apps import Apps
 from supervisor.attach import Attachments
 from supervisor.child import reap_orphans
@@ -67,6 +67,7 @@ class Supervisor:
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[str] = set()
         self._heard: dict[str, NamespaceStatus] = {}
+        self._answered: dict[str, tuple[str, NamespaceConfig]] = {}  # digest and core of the config answered last
         self._silent: set[str] = set()  # instances whose manager is gone: what it said last is no word on what is
         self._report = Report()
         self._plan_due = asyncio.Event()
@@ -166,12 +167,14 @@ class Supervisor:
     async def converge(self) -> None:
         """One pass: lots, facts, plan; tell the managers; begin and end lives; reconcile the host."""
         configs = {} if self.going_down else self.configs.wanted
-        lots = self.allot({name: config for name, config in configs.items() if name not in self._leaving})
+        lots, self.refused = self.allot(
+            self.ledger, {name: config for name, config in configs.items() if name not in self._leaving}
+        )
         stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
         facts = await gather(self.ns, self.sysctls.originals, stands, self.apps.ports())
         before, self.plan = self.plan, plan(configs, self.configs.settings, facts, lots)
         await self._publications.tell(self.plan.instances)
-        for name in self.instances.keys() - self.plan.instances.keys() - self._leaving:
+        for name in self.instances.keys() - configs.keys() - self._leaving:
             self._leaving.add(name)
             self._group.create_task(self.end(name))
         for name, instance in self.plan.instances.items():
@@ -181,7 +184,10 @@ class Supervisor:
         await self.attachments.carry_out(configs, self.plan, stands)
         await self.reconcile_host(self.plan)
         if stuck := unbound(before, self.plan):
-            await asyncio.to_thread(forget_flows, stuck)
+            try:
+                await asyncio.to_thread(forget_flows, stuck)
+            except OSError as exc:
+                log.warning("host: tracked connections of moved instances may stick to their old way: %s", exc)
         if self.going_down and not self.instances and not self._report.errors:
             self._empty.set()
 
@@ -195,22 +201,22 @@ class Supervisor:
         for _, text in set(self._report.errors) - set(before.errors):
             log.error("host: %s", text)
 
-    def allot(self, configs: Mapping[str, NetworkInstanceConfig]) -> dict[str, Lot]:
-        """Return the lots of the instances, drawn now for the new ones; who gets none is refused, with the reason."""
+    def allot(
+        self, ledger: Ledger, configs: Mapping[str, NetworkInstanceConfig]
+    ) -> tuple[dict[str, Lot], dict[str, str]]:
+        """Return the lots of the instances, drawn now for the new ones, and who got none, with the reason."""
         settings = self.configs.settings
-        self.refused = self.ledger.admit(sorted(configs), settings.link_pool.num_addresses // 2)
+        refused = ledger.admit(sorted(configs), settings.link_pool.num_addresses // 2)
         taken = [config.subnet for config in configs.values() if config.subnet]
-        lots = {}
-        for name, config in configs.items():
-            if name in self.refused:
-                continue
-            try:
-                subnet = config.subnet or self.ledger.subnet(name, settings.subnet_pool, taken)
-            except LookupError as exc:
-                self.refused[name] = str(exc)
-            else:
-                lots[name] = Lot(self.ledger.entries[name].slot, subnet)
-        return lots
+        wanting = [name for name, config in configs.items() if not config.subnet and name not in refused]
+        subnets, without = ledger.subnets(wanting, settings.subnet_pool, taken)
+        refused |= without
+        lots = {
+            name: Lot(ledger.entries[name].slot, config.subnet or subnets[name])
+            for name, config in configs.items()
+            if name not in refused
+        }
+        return lots, refused
 
     def _instance(self, name: str, slot: int) -> Instance:
         return Instance(name, slot, self.paths, self.records, self._zygote, stands=self.wake, changed=self.changed)
@@ -232,6 +238,7 @@ class Supervisor:
                 self.ledger.forget(name)
             await self._publications.forget(name)
             self._heard.pop(name, None)
+            self._answered.pop(name, None)
             del self.instances[name]
         self._leaving.discard(name)
         self.wake()
@@ -264,15 +271,22 @@ class Supervisor:
         instance = self.instances.get(name)
         refused = (self.refused[name],) if name in self.refused else ()
         planned = self.plan.instances.get(name)
+        heard = None if name in self._silent else self._heard.get(name)
         view = View(
             name=name,
             plan=planned,
-            digest=digest(planned.config) if planned else "",
+            answered=bool(planned and heard and self.is_answered(name, planned, heard.config)),
             complaints=(*self.configs.complaints(name), *refused),
             host_errors=(*self.host_errors(name), *(planned.lost if planned else ())),
-            namespace=None if name in self._silent else self._heard.get(name),
+            namespace=heard,
         )
         return view if instance is None else instance.complete(view)
+
+    def is_answered(self, name: str, planned: InstancePlan, answer: str) -> bool:
+        """Tell whether a manager's status is about what it was told last, but for apps that come and go by `run`."""
+        if answer == digest(planned.config):
+            self._answered[name] = (answer, planned.core)
+        return self._answered.get(name) == (answer, planned.core)
 
     def apps_of(self, name: str, instance: InstancePlan) -> dict[str, AppNetworkStatus]:
         """Return the status of each app of one instance."""

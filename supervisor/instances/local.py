@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pubsub.topics import NamespaceApp, NamespaceConfig, NamespaceLink, NetworkInstanceConfig
 from pubsub.values import AddressRange
 from supervisor.instances.base import Place, Resolved
-from supervisor.names import UPLINK_IFNAME, app_mac, name_number
+from supervisor.names import UPLINK_IFNAME, app_mac, host_mac, name_number
 
 
 def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
@@ -19,7 +19,9 @@ def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
     apps = resolve_apps(config, place, bridge, leased)
     namespace = NamespaceConfig(
         type=config.type,
-        link=NamespaceLink(ifname=UPLINK_IFNAME, address=place.inner_end, gateway=place.host_end.ip)
+        link=NamespaceLink(
+            ifname=UPLINK_IFNAME, address=place.inner_end, gateway=place.host_end.ip, gateway_mac=host_mac(place.name)
+        )
         if place.linked
         else None,
         bridge=IPv4Interface((bridge, subnet.prefixlen)),

@@ -6,6 +6,7 @@ import dataclasses
 
 from pubsub.topics import NetworkInstanceConfig
 from supervisor.facts import Facts, Uplink
+from supervisor.names import LAST_IFINDEX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,5 +32,8 @@ def select(config: NetworkInstanceConfig, facts: Facts) -> Selection:
     if not present:
         missing = ", ".join(repr(name) for name in names)
         return Selection(None, f"uplink {missing} does not exist; known: {', '.join(sorted(facts.uplinks)) or 'none'}")
+    present = [uplink for uplink in present if uplink.ifindex <= LAST_IFINDEX]
+    if not present:
+        return Selection(None, f"the ifindex of {', '.join(names)} is above {LAST_IFINDEX}: marks end there; reboot")
     best = next((uplink for uplink in present if not uplink.trouble), present[0])
     return Selection(best, best.trouble)

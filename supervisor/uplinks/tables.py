@@ -1,8 +1,9 @@
 """One routing table per uplink, and the rules that lead to it: the host's side of every instance's routing.
 
-Tried and explained in docs/design.md, *The packet's way*. In short: the host's own packets skip all of ours; the host's
-ends of the links stay local; what comes from a link without a mark goes nowhere (also when the nft table is gone); a
-mark leads to its uplink's table and to no other, not even `local`, whose rule moves behind ours.
+Tried and explained in docs/design.md, *The packet's way*. In short: the host's own packets skip all of ours; what comes
+from a link without a mark goes nowhere (also when the nft table is gone, and not even to the host's own end: ARP
+carries no mark either, so the instances have it as a permanent neighbour); the host's ends stay local; a mark leads to
+its uplink's table and to no other, not even `local`, whose rule moves behind ours.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def common_rules(link_pool: IPv4Network) -> Iterator[Item]:
     """Yield the rules that stand once, however many uplinks and instances there are."""
     yield Rule(priority=PREF_LOCAL, action="lookup", table=TABLE_LOCAL)
     yield Rule(priority=PREF_OWN_OUTPUT, action="goto", target=PREF_LOCAL, iif="lo")
-    yield Rule(priority=PREF_HOST_ENDS, action="lookup", table=TABLE_LOCAL, dst=link_pool)
     yield Rule(priority=PREF_FAIL_CLOSED, action="unreachable", src=link_pool, mark=0, mask=MARK_MASK)
+    yield Rule(priority=PREF_HOST_ENDS, action="lookup", table=TABLE_LOCAL, dst=link_pool)
     yield Rule(priority=PREF_LINKS, action="lookup", table=TABLE_LINKS, dst=link_pool)
 
 

@@ -24,7 +24,12 @@ UID_BASE = 0x7FF0_0000  # far from what a real daemon of this machine would give
 RUN_DIR = "/run/nsvisor"
 NAME = "red"
 CONFIG = NamespaceConfig(
-    link=NamespaceLink(ifname="up0", address=IPv4Interface("100.127.0.1/31"), gateway=IPv4Address("100.127.0.0")),
+    link=NamespaceLink(
+        ifname="up0",
+        address=IPv4Interface("100.127.0.1/31"),
+        gateway=IPv4Address("100.127.0.0"),
+        gateway_mac=MacAddress.parse("02:00:00:00:00:fe"),
+    ),
     bridge=IPv4Interface("10.1.0.1/24"),
     mtu=1500,
     domain="red.internal",

@@ -18,8 +18,7 @@ from typing import Any
 import pubsub
 from pubsub import hub_status
 from pubsub.codec import from_plain, to_plain
-from pubsub.hub_status import Row
-from pubsub.topics import BusGrant
+from pubsub.topics import BusGrant, TableStatus
 from tests.functional.pubsub.notes import Note
 
 FLOOD_LIMIT = 8 << 30  # bytes; so many that the hub must have hung up
@@ -68,7 +67,7 @@ class Actor:
         return {key: note.text for key, note in found.items()}
 
     async def do_statuses(self) -> dict[str, Any]:
-        subscription = pubsub.Subscription(Row, hub_status.NAME, self._bus)
+        subscription = pubsub.Subscription(TableStatus, hub_status.NAME, self._bus)
         self._bus.begin(subscription)
         async for change in subscription:
             if isinstance(change, pubsub.Synchronized):

@@ -18,7 +18,12 @@ from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 
 PLACE = Place("red", Path("/run/nsvisor"), Path("/var/lib/nsvisor"))
 SMALL = NamespaceConfig(
-    link=NamespaceLink(ifname="up0", address=IPv4Interface("100.127.0.1/31"), gateway=IPv4Address("100.127.0.0")),
+    link=NamespaceLink(
+        ifname="up0",
+        address=IPv4Interface("100.127.0.1/31"),
+        gateway=IPv4Address("100.127.0.0"),
+        gateway_mac=MacAddress.parse("02:00:00:00:00:fe"),
+    ),
     bridge=IPv4Interface("192.0.2.1/24"),
     mtu=1500,
     domain="red.internal",
