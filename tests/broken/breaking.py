@@ -32,7 +32,7 @@ def broken(test: str, *changes: tuple[str, str, str]) -> int:
                 print(f"{file}: expected once: {old!r}; mend the break", file=sys.stderr)
                 return 2
             (copy / file).write_text(text.replace(old, new))
-        argv = [PYTHON, "-m", "pytest", "-q", "-x", "--tb=short", "-p", "no:cacheprovider", test]
+        argv = [str(PYTHON), "-m", "pytest", "-q", "-x", "--tb=short", "-p", "no:cacheprovider", test]
         environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
             argv, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT

@@ -1,0 +1,55 @@
+"""A host, uplinks and instances as values, for the tests of what is decided about them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfig, SupervisorSettings
+from pubsub.values import PortMap
+from supervisor.facts import Facts, Uplink, UplinkRoute
+from supervisor.plan import Lot, Plan, plan
+
+
+def uplink(number: int = 0, *, up: bool = True, addressed: bool = True, mtu: int = 1500) -> Uplink:
+    """Return eth<number>, 192.0.<number>.2/24 behind the gateway .1."""
+    net = f"192.0.{number}"
+    routes = (
+        UplinkRoute(IPv4Network("0.0.0.0/0"), via=IPv4Address(f"{net}.1"), metric=100 * number),
+        UplinkRoute(IPv4Network(f"{net}.0/24"), src=IPv4Address(f"{net}.2")),
+    )
+    return Uplink(
+        ifname=f"eth{number}",
+        ifindex=number + 2,
+        up=up,
+        mtu=mtu,
+        addresses=(IPv4Interface(f"{net}.2/24"),) if addressed else (),
+        routes=routes if addressed else (),
+        resolvers=(IPv4Address(f"{net}.53"),),
+    )
+
+
+def facts(*uplinks: Uplink, default: str = "eth0", stand: tuple[str, ...] = (), ports: tuple[str, ...] = ()) -> Facts:
+    """Return what a host is like; `ports` are running apps as `instance/app`."""
+    known = {one.ifname: one for one in uplinks}
+    running = {(port.partition("/")[0], port.partition("/")[2]): f"p-{port.partition('/')[2]}" for port in ports}
+    return Facts(known, default if default in known else "", frozenset(stand), running)
+
+
+SUBNET = IPv4Network("10.1.0.0/24")
+SMALL = NetworkInstanceConfig(subnet=SUBNET)
+WEB = NetworkInstanceConfig(
+    subnet=SUBNET,
+    apps={
+        "web": AppConfig(address=IPv4Address("10.1.0.80"), ports=(PortMap.parse("8080:80"), PortMap.parse("53:53/udp"))),
+        "idle": AppConfig(),
+    },
+    dhcp=DhcpConfig(ntp=(IPv4Address("192.0.2.123"),)),
+    dns=DnsConfig(hosts={"printer": IPv4Address("10.1.0.9")}),
+)
+SETTINGS = SupervisorSettings()
+
+
+def planned(configs: dict[str, NetworkInstanceConfig], host: Facts) -> Plan:
+    """Return the plan; slots are given in the order of the configs."""
+    lots = {name: Lot(slot, config.subnet or SUBNET) for slot, (name, config) in enumerate(configs.items())}
+    return plan(configs, SETTINGS, host, lots)
