@@ -40,7 +40,9 @@ SMALL = NetworkInstanceConfig(subnet=SUBNET)
 WEB = NetworkInstanceConfig(
     subnet=SUBNET,
     apps={
-        "web": AppConfig(address=IPv4Address("10.1.0.80"), ports=(PortMap.parse("8080:80"), PortMap.parse("53:53/udp"))),
+        "web": AppConfig(
+            address=IPv4Address("10.1.0.80"), ports=(PortMap.parse("8080:80"), PortMap.parse("53:53/udp"))
+        ),
         "idle": AppConfig(),
     },
     dhcp=DhcpConfig(ntp=(IPv4Address("192.0.2.123"),)),

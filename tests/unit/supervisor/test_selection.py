@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 
 from supervisor.facts import Facts
+from supervisor.names import LAST_IFINDEX
 from supervisor.uplinks.selection import select
 from tests.unit.supervisor.samples import SMALL, facts, uplink
 
@@ -34,6 +37,13 @@ def test_the_selection(wanted: tuple[str, ...] | None, host: Facts, ifname: str 
     found = select(msgspec.structs.replace(SMALL, uplinks=wanted), host)
     assert (found.uplink.ifname if found.uplink else None) == ifname
     assert (reason in found.reason) if reason else not found.reason
+
+
+def test_an_ifindex_without_a_mark_is_told_of() -> None:
+    host = facts(dataclasses.replace(uplink(), ifindex=LAST_IFINDEX + 1))
+    found = select(SMALL, host)
+    assert found.uplink is None
+    assert "the ifindex of eth0 is above" in found.reason
 
 
 def test_no_instance_leaves_by_an_uplink_that_it_does_not_name() -> None:
