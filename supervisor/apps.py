@@ -44,7 +44,7 @@ class Apps:
         self._records = records
         self._zygote = zygote
         self._wake = wake
-        self._watched: dict[tuple[str, str], Child] = {}
+        self._watched: dict[Child, tuple[str, str]] = {}  # whose app each is
         self._starting: set[tuple[str, str]] = set()  # being born: their names are taken already
         self._new: asyncio.Queue[tuple[str, str, Child]] = asyncio.Queue()
 
@@ -65,19 +65,21 @@ class Apps:
                 group.create_task(self._watch(name, app, child))
 
     async def _watch(self, name: str, app: str, child: Child) -> None:
-        self._watched[name, app] = child
+        self._watched[child] = name, app
         try:
             how = await child.ended()
         finally:
-            del self._watched[name, app]
+            del self._watched[child]
             child.close()
         log.info("instance %s: app %s (pid %s) %s", name, app, child.pid, how)
-        self.forget(name, app)
+        known = self.running(name).get(app)
+        if known is not None and known.process == child.identity:  # else it was detached before
+            self.forget(name, app)
         self._wake()
 
     def pids(self) -> set[int]:
         """The processes whose end is waited for here."""
-        return {child.pid for child in self._watched.values()}
+        return {child.pid for child in self._watched}
 
     def ports(self) -> dict[tuple[str, str], str]:
         """The apps' ports on the bridges, by instance and app."""
@@ -183,8 +185,9 @@ class Apps:
 
     def end_all(self, name: str) -> None:
         """End the commands that `run` started in an instance; with its guardian ends all of an app."""
-        for (instance, app), child in self._watched.items():
-            if instance == name and self._records[name].apps[app].kind == "run":
+        running = self.running(name)
+        for child, (instance, app) in self._watched.items():
+            if instance == name and app in running and running[app].kind == "run":
                 child.signal(signal.SIGKILL)
 
 

@@ -40,8 +40,11 @@ class Attachments:
                 continue
             wanted = {app: config.attach for app, config in configs[name].apps.items() if config.attach}
             for app, known in self._apps.running(name).items():
-                if known.kind == "tap" and (app not in wanted or wanted[app].tap != known.port):
+                attach = wanted.get(app)
+                if known.kind == "tap" and (attach is None or attach.tap != known.port):
                     await self.give_back(name, app, known.port)
+                if known.kind == "container" and (attach is None or attach.container != known.pid):
+                    await self._leave(name, app)
             for app, attach in wanted.items():
                 try:
                     if attach.tap is not None:
@@ -91,14 +94,27 @@ class Attachments:
         if child is None or planned is None:
             self.trouble[name, app] = f"waiting for a process {pid}"
             return
-        self._apps.link(name, app, plan.instances[name].config.mtu, f"/proc/{pid}/ns/net")
-        gateway = plan.instances[name].config.bridge
-        failure = await self._apps.ask(
-            own_order(name, configure(planned, gateway.network.prefixlen, str(gateway.ip)), pid)
-        )
-        if failure:
-            self.trouble[name, app] = failure
+        try:
+            self._apps.link(name, app, plan.instances[name].config.mtu, f"/proc/{pid}/ns/net")
+        except FileExistsError:
+            child.close()
+            self.trouble[name, app] = (
+                f"the container of process {pid} has a link {APP_IFNAME} already; remove that first"
+            )
+            return
         self._apps.remember(name, app, AppRecord("container", child.identity, app_port(app)), child)
+        gateway = plan.instances[name].config.bridge
+        command = configure(planned, gateway.network.prefixlen, str(gateway.ip))
+        if failure := await self._apps.ask(own_order(name, command, pid)):
+            await self._leave(name, app)  # and try again in the next pass
+            self.trouble[name, app] = failure
+
+    async def _leave(self, name: str, app: str) -> None:
+        """Take away a container's link; both ends go."""
+        command = ("ip", "link", "del", app_port(app))
+        log.info("instance %s: %s", name, " ".join(command))
+        await self._apps.ask(own_order(name, command))
+        self._apps.forget(name, app)
 
 
 def link_kind(message: bytes) -> str:

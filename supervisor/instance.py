@@ -93,6 +93,10 @@ class Instance:
             except (OSError, SpawnerGone, SpawnError) as exc:
                 self.fail(f"instance {self.name}: {exc}")
                 await asyncio.sleep(RETRY)
+            except Exception as exc:  # whatever it is, it is this instance's trouble
+                log.exception("instance %s: a defect", self.name)
+                self.fail(f"instance {self.name}: a defect of nsvisord: {exc}")
+                await asyncio.sleep(RETRY)
         self.trouble = ""
         self._stands()
         while True:
@@ -100,6 +104,10 @@ class Instance:
                 await self.keep_manager()
             except (OSError, SpawnerGone, SpawnError) as exc:
                 self.fail(f"instance {self.name}: its manager can't be started: {exc}")
+                self.deaths.append(time.monotonic())
+            except Exception as exc:  # as above
+                log.exception("instance %s: a defect", self.name)
+                self.fail(f"instance {self.name}: a defect of nsvisord: {exc}")
                 self.deaths.append(time.monotonic())
 
     async def ensure_namespace(self) -> None:

@@ -24,6 +24,11 @@ class AppRecord(msgspec.Struct, frozen=True):
     process: Identity | None  # the guardian, or the container's process; None: a tap
     port: str  # ifname on the bridge
 
+    @property
+    def pid(self) -> int:
+        """Its process's pid; 0: a tap."""
+        return self.process.pid if self.process else 0
+
 
 class Record(msgspec.Struct, frozen=True):
     """One instance's record."""

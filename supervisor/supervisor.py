@@ -230,8 +230,8 @@ class Supervisor:
             await self.attachments.give_all_back(name)
             self.apps.end_all(name)
             await self.instances[name].destroy(keep_files=self.going_down)
-        except (OSError, TimeoutError) as exc:
-            log.warning("instance %s: can't be ended: %s; trying again", name, exc)
+        except Exception:  # whatever it is, it is this instance's trouble
+            log.exception("instance %s: can't be ended; trying again", name)
             self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
         else:
             if not self.going_down:
@@ -290,10 +290,7 @@ class Supervisor:
 
     def apps_of(self, name: str, instance: InstancePlan) -> dict[str, AppNetworkStatus]:
         """Return the status of each app of one instance."""
-        running = {
-            app: (known.kind, known.process.pid if known.process else 0)
-            for app, known in self.apps.running(name).items()
-        }
+        running = {app: (known.kind, known.pid) for app, known in self.apps.running(name).items()}
         trouble = {app: why for (owner, app), why in self.attachments.trouble.items() if owner == name}
         return fold_apps(name, instance, self._heard.get(name), running, trouble)
 
