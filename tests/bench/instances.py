@@ -30,12 +30,22 @@ KILLS = 20  # of different managers: a second death of the same one is answered 
 SETTLE = 0.5  # seconds
 PROBES = 4  # DHCP clients at a time
 MIB = 1024 * 1024
+COLUMNS = (
+    *("instances", "apply to ready", "leases", "manager PSS", "all of an instance"),
+    *("parents", "back", "unchanged apply"),
+)
+EXPLANATION = f"""\
+apply to ready: `nsvisor apply` of one file, until every status on the bus says ready
+leases: instances in which a real DHCP client (busybox udhcpc) then got an address
+PSS: mean of smaps_rollup over all managers, over all processes of an instance; parents: supervisor, spawner, hub
+back: kill -9 of a manager until its instance is ready with another one; p50 and highest of {KILLS}, once each
+unchanged apply: the same file again; its writes as rtnetlink and nf_tables tell them outside"""
 
 
 def main() -> int:
     """Measure with each count of instances. Returns 1 when a lease could not be had."""
     counts = tuple(int(argument) for argument in sys.argv[1:]) or COUNTS
-    table = Table("instances", "apply to ready", "leases", "manager PSS", "all of an instance", "parents", "back", "unchanged apply")
+    table = Table(*COLUMNS)
     missing = 0
     for count in counts:
         with Topology() as topology, Daemon(topology.host) as daemon:
@@ -43,18 +53,15 @@ def main() -> int:
             missing += count - leases
             table.add_row(str(count), *row)
     Console(width=140).print(table)
-    print("apply to ready: `nsvisor apply` of one file, until every status on the bus says ready")
-    print("leases: instances in which a real DHCP client (busybox udhcpc) then got an address")
-    print("PSS: mean of smaps_rollup over all managers, over all processes of an instance; parents: supervisor, spawner, hub")
-    print(f"back: kill -9 of a manager until its instance is ready with another one; p50 and highest of {KILLS}, once each")
-    print("unchanged apply: the same file again; kernel writes are the nft generation's and rtnetlink's, counted outside")
+    print(EXPLANATION)
     return 1 if missing else 0
 
 
 def measure(host: Host, daemon: Daemon, count: int) -> tuple[list[str], int]:
     """Return one row, without its count, and in how many instances a lease was had."""
     names = [f"t{number}" for number in range(count)]
-    file = host.put_file("/run/bench.yaml", "instances:\n" + "".join(f"  {n}: {{subnet: 10.1.0.0/24}}\n" for n in names))
+    text = "instances:\n" + "".join(f"  {name}: {{subnet: 10.1.0.0/24}}\n" for name in names)
+    file = host.put_file("/run/bench.yaml", text)
     run_dir = host.path(daemon.run_dir)
     ready = asyncio.run(timed_until(run_dir, names, lambda: daemon.cli("apply", "-f", file)))
     leases = ask_leases(host, names)
@@ -74,7 +81,7 @@ def measure(host: Host, daemon: Daemon, count: int) -> tuple[list[str], int]:
 
 async def timed_until(run_dir: Path, names: list[str], start: Callable[[], object]) -> float:
     """Start something in a thread; return the seconds until all the instances are ready on the bus."""
-    wanted, good = set(names), set[str]()
+    wanted, good, took = set(names), set[str](), 0.0
     async with pubsub.connect(run_dir, agent="bench") as bus, asyncio.timeout(READY_TIMEOUT):
         changes = bus.subscribe(NetworkInstanceStatus, agent="supervisor")
         began = time.monotonic()
