@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from supervisor.cli.diagnosis.host import HostFacts
 
-OLDEST_KERNEL = (5, 10)  # close_range and pidfds are there; nothing older is tried
+OLDEST_KERNEL = (5, 12)  # mount_setattr(2); nothing older is tried
 MARKING_KERNEL = (5, 18)  # IFA_PROTO: addresses carry our mark
 USUAL_FILES = 65536  # open files that a thousand instances need: a pidfd, a log and a connection at the hub each
 CONNECTIONS_PER_INSTANCE = 4096  # tracked connections that an instance may want; each counts twice, inside and outside
