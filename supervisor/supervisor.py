@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks at heartbeats
 FULL_PASS = 60.0  # seconds: the net below the kernel's events
 STATUS_PAUSE = 0.03  # seconds between two rounds of statuses: 256 managers that start report in batches
-LONGEST_PAUSE = 0.2  # seconds between two passes over the host
+LONGEST_PAUSE = 0.5  # seconds between two passes over the host
 RETRY = 1.0  # seconds until what failed on the host is tried again
 
 
@@ -161,8 +161,8 @@ class Supervisor:
                 self.changed()
                 if self._report.errors:
                     asyncio.get_running_loop().call_later(RETRY, self.wake)
-                # In a storm of events half the time is left to those who make the storm: managers being born.
-                await asyncio.sleep(min(time.monotonic() - began, LONGEST_PAUSE))
+                # In a storm of events most of the time is left to those who make the storm: managers being born.
+                await asyncio.sleep(min(3 * (time.monotonic() - began), LONGEST_PAUSE))
 
     async def converge(self) -> None:
         """One pass: lots, facts, plan; tell the managers; begin and end lives; reconcile the host."""

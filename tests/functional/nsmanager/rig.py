@@ -23,12 +23,13 @@ from tests.hosts import Host, wait_until
 UID_BASE = 0x7FF0_0000  # far from what a real daemon of this machine would give away
 RUN_DIR = "/run/nsvisor"
 NAME = "red"
+HOST_MAC = "02:00:00:00:00:fe"  # of the host's end of the link
 CONFIG = NamespaceConfig(
     link=NamespaceLink(
         ifname="up0",
         address=IPv4Interface("100.127.0.1/31"),
         gateway=IPv4Address("100.127.0.0"),
-        gateway_mac=MacAddress.parse("02:00:00:00:00:fe"),
+        gateway_mac=MacAddress.parse(HOST_MAC),
     ),
     bridge=IPv4Interface("10.1.0.1/24"),
     mtu=1500,
@@ -66,7 +67,7 @@ class Rig:
         assert self.nest.stdout.readline() == "ready\n"
         self.order(f"namespace {NAME} {UID_BASE}")
         self.host.sh(f"""
-            ip link add v-{NAME} group 196 up type veth peer name up0 netns {NAME}
+            ip link add v-{NAME} address {HOST_MAC} group 196 up type veth peer name up0 netns {NAME}
             ip addr add 100.127.0.0/31 dev v-{NAME}
         """)
         return self

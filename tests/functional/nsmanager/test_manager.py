@@ -7,7 +7,7 @@ import signal
 from ipaddress import IPv4Interface
 
 from pubsub.values import AddressRange
-from tests.functional.nsmanager.rig import NAME, RUN_DIR, Rig
+from tests.functional.nsmanager.rig import HOST_MAC, NAME, RUN_DIR, Rig
 from tests.hosts import wait_until
 
 
@@ -91,7 +91,7 @@ def test_a_link_to_the_host_that_comes_late_is_taken(rig: Rig) -> None:
     status = wait_until(rig.status)
     assert status is not None
     assert status.waiting == ("link up0 is not there yet",)
-    rig.host.sh(f"ip link add v-{NAME} group 196 up type veth peer name up0 netns {NAME}")
+    rig.host.sh(f"ip link add v-{NAME} address {HOST_MAC} group 196 up type veth peer name up0 netns {NAME}")
     rig.wait_ready(2)
 
 
