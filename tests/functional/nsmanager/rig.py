@@ -156,6 +156,7 @@ class Rig:
             for link in lo up0 br0; do ip -o link show "$link" | sed 's/^[0-9]*: //'; done
             ip -o -4 addr show | awk '{print $2, $4}'
             ip -4 route show table all
+            ip -4 neigh show nud permanent
             ip link show master br0 | sed 's/^[0-9]*: //'
             sysctl net.ipv4.ip_forward net.ipv4.conf.all net.ipv4.conf.up0 net.ipv4.conf.br0 net.bridge
             sysctl net.ipv6.conf.all.disable_ipv6

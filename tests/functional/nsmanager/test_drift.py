@@ -21,6 +21,8 @@ BY_HAND = (
     "ip link set p-web down",
     "ip addr del 10.1.0.1/24 dev br0",
     "ip addr flush dev up0",
+    "ip neigh del 100.127.0.0 dev up0",
+    "ip neigh replace 100.127.0.0 lladdr 02:00:00:00:00:01 dev up0 nud permanent",
     "ip route del default",
     "ip route replace default dev lo",
     "ip route add 192.0.2.0/24 via 100.127.0.0 proto 196",
