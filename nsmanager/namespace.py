@@ -8,16 +8,13 @@ import os
 import socket
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from nsmanager import libnftables
 from nsmanager.children import Children
 from nsmanager.events import KernelEvents
 from nsmanager.libnftables import NftError
 from nsmanager.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Netlink, attributes, number, string, u32
-
-if TYPE_CHECKING:
-    from pyroute2 import AsyncIPRoute
 
 __all__ = ["Namespace", "NftError"]
 
@@ -53,15 +50,6 @@ class Namespace:
 
     async def __aexit__(self, *_: object) -> None:
         self._stack.close()
-
-    @cached_property
-    def ipr(self) -> AsyncIPRoute:
-        """The whole of rtnetlink by pyroute2, for rare things; made at its first use."""
-        from pyroute2 import AsyncIPRoute  # 130 ms and 20 MiB that a manager never needs
-
-        ipr = AsyncIPRoute()
-        self._stack.callback(ipr.close)
-        return ipr
 
     async def changed(self) -> None:
         """Return after the next change of links, addresses, routes, rules, netconf or nftables, or a child's end."""

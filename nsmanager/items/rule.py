@@ -26,6 +26,7 @@ FRA_IIFNAME = 3
 FRA_GOTO = 4
 FRA_PRIORITY = 6
 FRA_FWMARK = 10
+FRA_SUPPRESS_PREFIXLEN = 14
 FRA_TABLE = 15
 FRA_FWMASK = 16
 FRA_PROTOCOL = 21
@@ -39,7 +40,7 @@ UNDERSTOOD = {
     FRA_TABLE,
     FRA_FWMASK,
     FRA_PROTOCOL,
-    14,
+    FRA_SUPPRESS_PREFIXLEN,
 }
 FULL_MASK = 0xFFFFFFFF
 ACTIONS = {"lookup": 1, "goto": 2, "blackhole": 6, "unreachable": 7, "prohibit": 8}
