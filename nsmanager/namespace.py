@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
