@@ -34,6 +34,7 @@ class Publications:
         self.uplinks = uplinks
         self._bus = bus
         self._grants = grants
+        self._last: dict[str, NamespaceConfig] = {}  # what each was told
         self._told: dict[str, pubsub.Table[NamespaceConfig]] = {}  # one table per manager, which reads no other
 
     @classmethod
@@ -63,12 +64,14 @@ class Publications:
         async with asyncio.TaskGroup() as group:
             for name, plan in plans.items():
                 if name in self._told:
-                    self._told[name][name] = plan.config
+                    if self._last[name] != plan.config:  # comparing is much cheaper than encoding 256 of them anew
+                        self._last[name] = self._told[name][name] = plan.config
                 else:
                     group.create_task(self._open_told(name, plan.config))
 
     async def _open_told(self, name: str, config: NamespaceConfig) -> None:
         self._told[name] = await self._bus.publish(NamespaceConfig, scope=name, initial={name: config})
+        self._last[name] = config
 
     async def forget(self, name: str) -> None:
         """Have the hub forget the tables of an instance that is no more, ours and its manager's."""

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks at heartbeats
 FULL_PASS = 60.0  # seconds: the net below the kernel's events
 STATUS_PAUSE = 0.03  # seconds between two rounds of statuses: 256 managers that start report in batches
-LONGEST_PAUSE = 0.5  # seconds between two passes over the host
+LONGEST_PAUSE = 1.0  # seconds between two passes over the host
 RETRY = 1.0  # seconds until what failed on the host is tried again
 
 
