@@ -126,6 +126,7 @@ class Apps:
                 self.link(name, app, plan.config.mtu, netns)
         except OSError as exc:
             child.signal(signal.SIGKILL)
+            child.close()
             raise ControlError(f"app {app} of instance {name} can't be linked: {exc}", 1) from exc
         self.remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
         return pid

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from nsmanager.items.link import IFINFOMSG, IFLA_INFO_KIND, IFLA_LINKINFO, RTM_NEWLINK
 from nsmanager.namespace import Namespace
 from nsmanager.netlink import attributes, string, u32
-from pubsub.topics import NamespaceApp, NetworkInstanceConfig
+from pubsub.topics import Attachment, NamespaceApp, NetworkInstanceConfig
 from supervisor.apps import APP_IFNAME, Apps, own_order
 from supervisor.birth import NETNS_DIR
 from supervisor.child import Child
@@ -20,6 +20,7 @@ from supervisor.items import IFLA_NET_NS_FD
 from supervisor.names import app_port
 from supervisor.plan import Plan, planned_app
 from supervisor.records import AppRecord
+from supervisor.spawn import SpawnerGone, SpawnError
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +40,22 @@ class Attachments:
             if name not in plan.instances:
                 continue
             wanted = {app: config.attach for app, config in configs[name].apps.items() if config.attach}
-            for app, known in self._apps.running(name).items():
-                attach = wanted.get(app)
-                if known.kind == "tap" and (attach is None or attach.tap != known.port):
-                    await self.give_back(name, app, known.port)
-                if known.kind == "container" and (attach is None or attach.container != known.pid):
-                    await self._leave(name, app)
-            for app, attach in wanted.items():
+            for app in self._apps.running(name).keys() | wanted.keys():
                 try:
-                    if attach.tap is not None:
-                        self._take_tap(name, app, attach.tap)
-                    elif attach.container is not None:
-                        await self._join(name, app, attach.container, plan)
-                except (OSError, TimeoutError) as exc:
-                    self.trouble[name, app] = f"can't be attached: {exc}"
+                    await self._carry_out(name, app, wanted.get(app), plan)
+                except (OSError, SpawnerGone, SpawnError) as exc:
+                    self.trouble[name, app] = f"can't be attached or detached: {exc}"
+
+    async def _carry_out(self, name: str, app: str, attach: Attachment | None, plan: Plan) -> None:
+        known = self._apps.running(name).get(app)
+        if known is not None and known.kind == "tap" and (attach is None or attach.tap != known.port):
+            await self.give_back(name, app, known.port)
+        if known is not None and known.kind == "container" and (attach is None or attach.container != known.pid):
+            await self._leave(name, app)
+        if attach is not None and attach.tap is not None:
+            self._take_tap(name, app, attach.tap)
+        elif attach is not None and attach.container is not None:
+            await self._join(name, app, attach.container, plan)
 
     def _take_tap(self, name: str, app: str, tap: str) -> None:
         index = self._ns.ifindex(tap)

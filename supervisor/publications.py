@@ -77,6 +77,7 @@ class Publications:
         """Have the hub forget the tables of an instance that is no more, ours and its manager's."""
         if name in self._told:
             told = self._told.pop(name)
+            del self._last[name]
             told.clear()
             await told.flush()
             await told.release()

@@ -179,6 +179,7 @@ class Supervisor:
             self._group.create_task(self.end(name))
         for name, instance in self.plan.instances.items():
             if name not in self.instances:
+                self._silent.discard(name)  # what an earlier instance of that name left
                 self.instances[name] = self._instance(name, instance.lot.slot)
                 self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
         await self.attachments.carry_out(configs, self.plan, stands)
@@ -236,7 +237,10 @@ class Supervisor:
         else:
             if not self.going_down:
                 self.ledger.forget(name)
-            await self._publications.forget(name)
+            try:
+                await self._publications.forget(name)
+            except pubsub.BusError as exc:
+                log.warning("instance %s: its tables stay on the bus: %s", name, exc)
             self._heard.pop(name, None)
             self._answered.pop(name, None)
             del self.instances[name]
