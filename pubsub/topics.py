@@ -9,11 +9,11 @@ Fields are written as their text everywhere (YAML, msgpack, JSON): `10.1.0.0/24`
 from __future__ import annotations
 
 import enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
 
-from pubsub.values import AddressRange, Duration, MacAddress, PortMap
+from pubsub.values import AddressRange, Duration, Endpoint, Interval, MacAddress, PortMap
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,11 +39,73 @@ class State(enum.StrEnum):
 # --- configuration: what people and controllers write --------------------------------------------------------------
 
 
+class Ipv6Mode(enum.StrEnum):
+    """What a local instance does with IPv6."""
+
+    NAT = "nat"  # a prefix of its own behind NAT66, twice like IPv4
+    ROUTED = "routed"  # its prefix is known outside (delegated) and routed without NAT
+    OFF = "off"
+
+
+class Dhcp6Mode(enum.StrEnum):
+    """How apps get their IPv6 addresses; the router and the prefix always come by RA (RFC 4861)."""
+
+    STATELESS = "stateless"  # SLAAC, all else by DHCPv6
+    STATEFUL = "stateful"  # DHCPv6
+
+
+class NextHopMethod(enum.StrEnum):
+    """How an uplink's gateway is asked whether it lives."""
+
+    ARP = "arp"  # over IPv6: neighbour discovery
+    ICMP = "icmp"  # echo
+    NONE = "none"
+
+
+class NextHopProbe(Message, frozen=True, kw_only=True):
+    """How the gateways of an uplink are probed: one that answers is enough."""
+
+    method: NextHopMethod = NextHopMethod.ARP
+    interval: Interval = Interval(5.0)  # between the starts of two probes
+    timeout: Interval = Interval(1.0)
+    down: int = 4  # failures in a row until it counts as down
+    up: int = 3  # answers in a row until it counts as up
+
+
+class EndpointProbe(Message, frozen=True, kw_only=True):
+    """Something outside that should answer by the uplink: one of several that does is enough."""
+
+    to: Endpoint
+    interval: Interval = Interval(30.0)  # between the starts of two probes
+    timeout: Interval = Interval(3.0)
+    down: int = 4
+    up: int = 3
+
+
+class UplinkConfig(Message, frozen=True, kw_only=True):
+    """What people want of an uplink. The key is its ifname; a link that leads out counts as one without this too."""
+
+    cost: int = 0  # 0 to 255; of the healthy uplinks the cheapest wins
+    labels: tuple[str, ...] = ()  # names by which instances can ask for it
+    dns: tuple[IPv4Address, ...] = ()  # resolvers to ask by it; default: what the host knows of it
+    next_hop: NextHopProbe = NextHopProbe()
+    endpoints: tuple[EndpointProbe, ...] = ()
+
+
 class Route(Message, frozen=True, kw_only=True):
     """A route told to the apps by DHCP option 121."""
 
     to: IPv4Network
     via: IPv4Address
+
+
+class StaticRoute(Message, frozen=True, kw_only=True):
+    """Another way for some of an instance's packets than its uplink's default route. `app` stands alone."""
+
+    to: IPv4Network
+    via: IPv4Address | None = None  # a router in the uplink's network; default: the uplink's own way there
+    uplink: str = ""  # ifname or label; empty: the selected one
+    app: str = ""  # an app of the instance is the router
 
 
 class DhcpConfig(Message, frozen=True, kw_only=True):
@@ -52,7 +114,9 @@ class DhcpConfig(Message, frozen=True, kw_only=True):
     range: AddressRange | None = None  # first-last, inclusive; default: the middle half of the subnet
     lease_time: Duration = Duration(12 * 3600)
     ntp: tuple[IPv4Address, ...] = ()  # option 42
-    routes: tuple[Route, ...] = ()  # option 121, beside the default route
+    routes: tuple[Route, ...] = ()  # option 121, beside the default route and the instance's static routes
+    connected_routes: bool = False  # tell the networks of the selected uplink by option 121 too
+    v6: Dhcp6Mode = Dhcp6Mode.STATELESS
 
 
 class DnsConfig(Message, frozen=True, kw_only=True):
@@ -85,8 +149,12 @@ class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     type: InstanceType = InstanceType.LOCAL
     subnet: IPv4Network | None = None  # default: the next free one of the pool
     address: IPv4Address | None = None  # the bridge's, the apps' gateway; default: the subnet's first
+    subnet6: IPv6Network | None = None  # a /64; default: a ULA of the pool
+    ipv6: Ipv6Mode = Ipv6Mode.NAT
     mtu: int = 1500  # bytes
-    uplinks: tuple[str, ...] | None = None  # ifnames, first present one wins; None: that of the default route; (): none
+    uplinks: tuple[str, ...] | None = None  # ifnames or labels; None (`all`): every uplink; (): none
+    balance: bool = False  # spread new connections over the healthy uplinks of the lowest cost
+    routes: tuple[StaticRoute, ...] = ()
     dhcp: DhcpConfig = DhcpConfig()
     dns: DnsConfig = DnsConfig()
     apps: dict[str, AppConfig] = {}
@@ -98,6 +166,8 @@ class SupervisorSettings(Message, frozen=True, kw_only=True):
     config_from: tuple[str, ...] = ("confd",)  # agents whose NetworkInstanceConfig counts, the first wins a name
     link_pool: IPv4Network = IPv4Network("100.127.0.0/16")  # a /31 an instance, between it and the host
     subnet_pool: IPv4Network = IPv4Network("10.64.0.0/10")  # a /24 for each instance without a subnet
+    link_pool6: IPv6Network = IPv6Network("fd6e:7376:6973::/64")  # a /127 an instance, between it and the host
+    subnet_pool6: IPv6Network = IPv6Network("fd6e:7376:6974::/48")  # a /64 for each instance without a subnet6
 
 
 class ConfigProblem(Message, frozen=True, kw_only=True):
@@ -121,7 +191,10 @@ class NamespaceLink(Message, frozen=True, kw_only=True):
     ifname: str
     address: IPv4Interface  # /31
     gateway: IPv4Address  # the host's end
-    gateway_mac: MacAddress  # never asked for by ARP: the host answers no unmarked packet of the link pool
+    gateway_mac: MacAddress  # never asked for by ARP or ND: the host answers no unmarked packet of the link pool
+    mac: MacAddress | None = None  # of the instance's end; the host asks for it neither
+    address6: IPv6Interface | None = None  # /127; None: no IPv6
+    gateway6: IPv6Address | None = None
 
 
 class NamespaceApp(Message, frozen=True, kw_only=True):
@@ -130,8 +203,16 @@ class NamespaceApp(Message, frozen=True, kw_only=True):
     name: str
     mac: MacAddress
     address: IPv4Address | None  # None: whatever DHCP gives
+    address6: IPv6Address | None = None  # by SLAAC (EUI-64, RFC 4291) or DHCPv6; None: unknown
     ports: tuple[PortMap, ...] = ()
     ifname: str = ""  # its port on the bridge; empty: none expected now
+
+
+class AppRoute(Message, frozen=True, kw_only=True):
+    """A static route of the instance whose router is an app."""
+
+    to: IPv4Network
+    via: IPv4Address  # the app's
 
 
 class NamespaceConfig(Message, frozen=True, kw_only=True):
@@ -140,12 +221,16 @@ class NamespaceConfig(Message, frozen=True, kw_only=True):
     type: InstanceType = InstanceType.LOCAL
     link: NamespaceLink | None = None  # None: air-gapped
     bridge: IPv4Interface  # the bridge's address in the subnet
+    bridge6: IPv6Interface | None = None  # None: no IPv6
+    nat6: bool = True  # False: the prefix is routed
+    dhcp6: Dhcp6Mode = Dhcp6Mode.STATELESS
     mtu: int
     domain: str
     range: AddressRange
     lease_time: Duration
     ntp: tuple[IPv4Address, ...] = ()
-    routes: tuple[Route, ...] = ()
+    routes: tuple[Route, ...] = ()  # told by option 121
+    app_routes: tuple[AppRoute, ...] = ()
     hosts: dict[str, IPv4Address] = {}
     servers: tuple[IPv4Address, ...] = ()  # whom dnsmasq asks; empty: nobody
     apps: tuple[NamespaceApp, ...] = ()
@@ -219,7 +304,11 @@ class NetworkInstanceStatus(Message, frozen=True, kw_only=True):
     pid: int = 0  # the manager's; 0: none
     netns: str = ""  # name below /run/netns
     subnet: IPv4Network | None = None
+    subnet6: IPv6Network | None = None
     uplink: str = ""  # the selected one; empty: none
+    uplink_since: float = 0.0  # seconds since the epoch when it was selected
+    uplink_reason: str = ""  # why this one, or why none
+    uplinks: tuple[str, ...] = ()  # all that it uses now: several with `balance`
     restarts: int = 0  # of the manager, since the supervisor started or adopted it
     uid_base: int = 0  # first uid of the instance's range
     config: str = ""  # digest of the NetworkInstanceConfig in force
@@ -243,19 +332,38 @@ class AppNetworkStatus(Message, frozen=True, kw_only=True):
     reason: str = ""  # why it is not attached
 
 
+class ProbeStatus(Message, frozen=True, kw_only=True):
+    """One probe of an uplink."""
+
+    name: str  # as `next hop 192.168.0.1` or `http://198.51.100.1/`
+    up: bool
+    latency: float = 0.0  # milliseconds, of the last answer; 0: none yet
+    since: float = 0.0  # seconds since the epoch when it went up or down
+    error: str = ""  # of the last try; empty: it was answered
+    history: tuple[float, ...] = ()  # milliseconds of the last tries, the newest last; negative: no answer
+
+
 class DeviceNetworkStatus(Message, frozen=True, kw_only=True):
     """One uplink as the host knows it. The key is its ifname."""
 
     ifname: str
     up: bool
     addresses: tuple[IPv4Interface, ...] = ()
+    addresses6: tuple[IPv6Interface, ...] = ()  # without link-local ones
     gateways: tuple[IPv4Address, ...] = ()
+    gateways6: tuple[IPv6Address, ...] = ()
     resolvers: tuple[IPv4Address, ...] = ()
     mtu: int = 0
+    cost: int = 0
+    labels: tuple[str, ...] = ()
+    healthy: bool = False
+    since: float = 0.0  # seconds since the epoch when it became healthy or ceased to be
+    latency: float = 0.0  # milliseconds, of the next hop's last answer; 0: none yet
+    probes: tuple[ProbeStatus, ...] = ()
     mark: int = 0  # of the packets bound to it
     table: int = 0  # its routing table
     instances: tuple[str, ...] = ()  # bound to it
-    reason: str = ""  # why it can't be used; empty: it can
+    reason: str = ""  # why it is not healthy; empty: it is
 
 
 # --- of the bus itself ---------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
-"""Small values that are written as text: port maps, address ranges, durations, MAC addresses."""
+"""Small values that are written as text: port maps, address ranges, durations, endpoints, MAC addresses."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 PROTOCOLS = ("tcp", "udp")
+ENDPOINT_PORTS = {"icmp": 0, "tcp": 0, "http": 80}  # by scheme: the port where none is written
+UPLINK_WORD = r"[A-Za-z_][A-Za-z0-9_.@-]{0,31}"  # an uplink's ifname or label; no digit first: `80:80` has no uplink
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
@@ -26,30 +29,68 @@ class Text:
 
 
 class PortMap(Text):
-    """`outer:inner/protocol`: a port of the uplink that leads to a port of the app."""
+    """`[uplink:]outer:inner/protocol`: a port of the uplink that leads to a port of the app."""
 
-    __slots__ = ("inner", "outer", "protocol")
+    __slots__ = ("inner", "outer", "protocol", "uplink")
 
-    def __init__(self, outer: int, inner: int, protocol: str) -> None:
+    def __init__(self, outer: int, inner: int, protocol: str, uplink: str = "") -> None:
         self.outer = outer
         self.inner = inner
         self.protocol = protocol
+        self.uplink = uplink  # ifname or label; empty: the uplink that is selected for the instance
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `8080:80/tcp`; the protocol may be left out (tcp). Raises ValueError with the remedy."""
-        match = re.fullmatch(r"(\d{1,5}):(\d{1,5})(?:/(\w+))?", text)
+        """Read `8080:80/tcp` or `eth1:8080:80`; the protocol may be left out (tcp). Raises ValueError."""
+        match = re.fullmatch(rf"(?:({UPLINK_WORD}):)?(\d{{1,5}}):(\d{{1,5}})(?:/(\w+))?", text)
         if not match:
-            raise ValueError("not a port map; write OUTER:INNER/PROTOCOL, as 8080:80/tcp")
-        outer, inner, protocol = int(match[1]), int(match[2]), (match[3] or "tcp").lower()
+            raise ValueError("not a port map; write OUTER:INNER/PROTOCOL, as 8080:80/tcp, or UPLINK:8080:80/tcp")
+        outer, inner, protocol = int(match[2]), int(match[3]), (match[4] or "tcp").lower()
         if not (0 < outer < 65536 and 0 < inner < 65536):
             raise ValueError("not a port; ports go from 1 to 65535")
         if protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-        return cls(outer, inner, protocol)
+        return cls(outer, inner, protocol, match[1] or "")
 
     def __str__(self) -> str:
-        return f"{self.outer}:{self.inner}/{self.protocol}"
+        return f"{self.uplink}{':' if self.uplink else ''}{self.outer}:{self.inner}/{self.protocol}"
+
+
+class Endpoint(Text):
+    """`scheme://address[:port][/path]`: something that a probe asks. An address, for a name would need DNS first."""
+
+    __slots__ = ("address", "path", "port", "scheme")
+
+    def __init__(self, scheme: str, address: IPv4Address | IPv6Address, port: int, path: str) -> None:
+        self.scheme = scheme
+        self.address = address
+        self.port = port  # 0: icmp has none
+        self.path = path  # of http
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `icmp://198.51.100.1`, `tcp://198.51.100.1:443` or `http://[2001:db8::1]/health`. Raises ValueError."""
+        match = re.fullmatch(r"(\w+)://(?:\[([0-9a-fA-F:.]+)\]|([^/:\[\]\s]+))(?::(\d{1,5}))?(/[!-~]*)?", text)
+        if not match or match[1] not in ENDPOINT_PORTS:
+            raise ValueError("not an endpoint; write icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH")
+        scheme, host = match[1], match[2] or match[3]
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"{host!r} is no address; a probe asks no DNS, write an address") from None
+        port = int(match[4] or ENDPOINT_PORTS[scheme])
+        if scheme == "icmp" and (match[4] or match[5]):
+            raise ValueError("an echo has neither port nor path; write icmp://ADDRESS")
+        if scheme == "tcp" and (not match[4] or match[5]):
+            raise ValueError("a connection needs a port and no path; write tcp://ADDRESS:PORT")
+        if scheme != "icmp" and not 0 < port < 65536:
+            raise ValueError("not a port; ports go from 1 to 65535")
+        return cls(scheme, address, port, (match[5] or "/") if scheme == "http" else "")
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        port = f":{self.port}" if self.port != ENDPOINT_PORTS[self.scheme] else ""
+        return f"{self.scheme}://{host}{port}{self.path}"
 
 
 class AddressRange(Text):
@@ -95,6 +136,22 @@ class Duration(int):
             if int(self) and not int(self) % seconds:
                 return f"{int(self) // seconds}{unit}"
         return f"{int(self)}s"
+
+
+class Interval(float):
+    """Seconds with a fraction, written as `500ms`, `5s` or `2m`."""
+
+    @classmethod
+    def parse(cls, text: str | float) -> Self:
+        """Read a number with its unit; a bare number is seconds. Raises ValueError with the remedy."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", str(text))
+        if not match:
+            raise ValueError("not an interval; write a number and ms, s or m, as 500ms")
+        return cls(float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2] or "s"])
+
+    def __str__(self) -> str:
+        milliseconds = round(float(self) * 1000)
+        return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 class MacAddress(str):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 
 @dataclasses.dataclass(frozen=True)
 class UplinkRoute:
     """A route of the host's main table that leads out by the uplink."""
 
-    to: IPv4Network
-    via: IPv4Address | None = None
-    src: IPv4Address | None = None
+    to: IPv4Network | IPv6Network
+    via: IPv4Address | IPv6Address | None = None
+    src: IPv4Address | IPv6Address | None = None
     metric: int = 0
 
 
@@ -23,26 +23,51 @@ class Uplink:
     ifname: str
     ifindex: int
     up: bool  # administratively up, and with carrier
+    mac: str = ""
     mtu: int = 1500
     addresses: tuple[IPv4Interface, ...] = ()
-    routes: tuple[UplinkRoute, ...] = ()
+    addresses6: tuple[IPv6Interface, ...] = ()  # global and unique local ones, usable now
+    routes: tuple[UplinkRoute, ...] = ()  # IPv4 and IPv6
     resolvers: tuple[IPv4Address, ...] = ()
-    forwarded: bool = False  # the host forwarded packets from it before we came
+    forwarded: bool = False  # the host forwarded IPv4 packets from it before we came
+
+    @property
+    def defaults(self) -> tuple[UplinkRoute, ...]:
+        """Its default routes, the preferred first."""
+        return tuple(sorted((r for r in self.routes if not r.to.prefixlen), key=lambda r: (r.to.version, r.metric)))
 
     @property
     def gateways(self) -> tuple[IPv4Address, ...]:
-        """The next hops of its default routes, the preferred first."""
-        defaults = sorted((r for r in self.routes if not r.to.prefixlen and r.via), key=lambda r: r.metric)
-        return tuple(r.via for r in defaults if r.via)
+        """The next hops of its IPv4 default routes, the preferred first."""
+        return tuple(r.via for r in self.defaults if isinstance(r.via, IPv4Address))
+
+    @property
+    def gateways6(self) -> tuple[IPv6Address, ...]:
+        """The next hops of its IPv6 default routes, the preferred first."""
+        return tuple(r.via for r in self.defaults if isinstance(r.via, IPv6Address))
+
+    @property
+    def metric(self) -> int:
+        """How much the host likes to go out by it: of its best default route; without one, last."""
+        return min((r.metric for r in self.defaults), default=1 << 32)
 
     @property
     def trouble(self) -> str:
         """Why no packet can leave by it; empty when one can."""
         if not self.up:
             return f"uplink {self.ifname} is down or has no carrier"
-        if not self.addresses:
-            return f"uplink {self.ifname} has no IPv4 address"
+        if not self.addresses and not self.addresses6:
+            return f"uplink {self.ifname} has no address"
         return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """What probing found of one uplink; carrier and addresses are facts of their own."""
+
+    healthy: bool = True
+    endpoints_up: int = 0
+    reason: str = ""  # why it is not healthy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +75,7 @@ class Facts:
     """All that the host's plan depends on beside configuration."""
 
     uplinks: dict[str, Uplink] = dataclasses.field(default_factory=dict)  # by ifname; every foreign link
-    default: str = ""  # ifname of the best default route; empty: none
+    health: dict[str, Health] = dataclasses.field(default_factory=dict)  # of those that are probed
+    present: dict[str, str] = dataclasses.field(default_factory=dict)  # instance -> ifname of the uplink it has now
     namespaces: frozenset[str] = frozenset()  # instances whose namespace stands
     ports: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)  # (instance, app) -> its port's ifname
