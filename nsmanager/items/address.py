@@ -22,6 +22,7 @@ RTM_DELADDR = 21
 RTM_GETADDR = 22
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
+IFA_F_NODAD = 2  # IPv6: usable at once; on our own links nobody else has it
 IFA_PROTO = 11  # since Linux 5.18; older kernels ignore it, and then a surplus address is not known as ours
 IFADDRMSG = struct.Struct("=BBBBI")  # family, prefixlen, flags, scope, index
 
@@ -40,7 +41,7 @@ class Address(Item):
         return ("address", self.ifname, str(self.address))
 
     def __str__(self) -> str:
-        return f"ip addr add {self.address} dev {self.ifname}"
+        return f"ip addr add {self.address} dev {self.ifname}{' nodad' if self.address.version == 6 else ''}"
 
     def undo(self) -> str:
         return f"ip addr del {self.address} dev {self.ifname}"
@@ -55,10 +56,10 @@ class Address(Item):
         index = ns.ifindex(self.ifname)
         if not index:
             raise NotYet(f"link {self.ifname} is not there yet")
-        family = socket.AF_INET if self.address.version == 4 else socket.AF_INET6
+        family, flags = (socket.AF_INET, 0) if self.address.version == 4 else (socket.AF_INET6, IFA_F_NODAD)
         packed = self.address.ip.packed
         return (
-            IFADDRMSG.pack(family, self.address.network.prefixlen, 0, 0, index)
+            IFADDRMSG.pack(family, self.address.network.prefixlen, flags, 0, index)
             + attribute(IFA_LOCAL, packed)
             + attribute(IFA_ADDRESS, packed)
             + attribute(IFA_PROTO, bytes([RTPROT_NSVISOR]))

@@ -67,7 +67,7 @@ class Neighbour(Item):
         """Return our entries, and permanent ones at planned keys."""
         wanted = {item.key for item in planned}
         found = []
-        for message in ns.rtnl.dump(RTM_GETNEIGH, NDMSG.pack(socket.AF_INET, 0, 0, 0, 0)):
+        for message in ns.rtnl.dump(RTM_GETNEIGH, NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
             _, index, state, _, _ = NDMSG.unpack_from(message)
             fields = attributes(message, NDMSG.size)
             if not state & NUD_PERMANENT or index not in ns.ifnames or NDA_DST not in fields:

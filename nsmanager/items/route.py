@@ -30,6 +30,8 @@ RT_TABLE_MAIN = 254
 RT_TABLE_COMPAT = 252  # stands in the header when the table's number doesn't fit there
 RTM_F_CLONED = 0x200
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
+IP6_DEFAULT_METRIC = 1024  # what the kernel makes of 0 (IP6_RT_PRIO_USER, linux/ipv6_route.h)
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
 RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
@@ -47,20 +49,26 @@ class Route(Item):
     via: IPv4Address | IPv6Address | None = None
     dev: str = ""
     src: IPv4Address | IPv6Address | None = None
-    metric: int = 0
+    metric: int = 0  # IPv6: 0 is 1024
 
     @property
     def key(self) -> Key:
-        return ("route", str(self.table), str(self.to), str(self.metric))
+        return ("route", str(self.table), str(self.to), str(self._metric()))
 
     def __str__(self) -> str:
-        return f"ip route add {self._selector()}{self._rest()} proto {RTPROT_NSVISOR}"
+        return f"{self._ip()} route add {self._selector()}{self._rest()} proto {RTPROT_NSVISOR}"
 
     def undo(self) -> str:
-        return f"ip route del {self._selector()} proto {RTPROT_NSVISOR}"
+        return f"{self._ip()} route del {self._selector()} proto {RTPROT_NSVISOR}"
 
     def redo(self, _old: Observed, /) -> str:
-        return f"ip route replace {self._selector()}{self._rest()} proto {RTPROT_NSVISOR}"
+        return f"{self._ip()} route replace {self._selector()}{self._rest()} proto {RTPROT_NSVISOR}"
+
+    def _metric(self) -> int:
+        return self.metric or (IP6_DEFAULT_METRIC if self.to.version == 6 else 0)
+
+    def _ip(self) -> str:
+        return "ip -6" if self.to.version == 6 else "ip"
 
     def _selector(self) -> str:
         kind = "" if self.type == "unicast" else f"{self.type} "
@@ -94,11 +102,11 @@ class Route(Item):
         index = ns.ifindex(self.dev) if self.dev else 0
         if self.dev and not index:
             raise NotYet(f"link {self.dev} is not there yet")
-        family = socket.AF_INET if self.to.version == 4 else socket.AF_INET6
         table = self.table if self.table < 256 else RT_TABLE_COMPAT
         scope = SCOPE_HOST if self.type == "local" else SCOPE_UNIVERSE
         if self.type == "unicast" and self.via is None:
             scope = SCOPE_LINK
+        family = FAMILIES[self.to.version]
         body = RTMSG.pack(family, self.to.prefixlen, 0, 0, table, RTPROT_NSVISOR, scope, TYPES[self.type], 0)
         body += u32(RTA_TABLE, self.table)
         if self.to.prefixlen:
@@ -116,33 +124,38 @@ class Route(Item):
     @classmethod
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
         """Return our routes, and strangers at planned keys; tables are read whole only when one of ours is missing."""
-        found = {item.key: item for item in dump_routes(ns, RTPROT_NSVISOR, 0)}
+        found = {item.key: item for version in FAMILIES for item in dump_routes(ns, RTPROT_NSVISOR, 0, version)}
         missing = [item for item in planned if item.key not in found]
         wanted = {item.key for item in missing}
-        for table in sorted({item.table for item in missing}):
-            found.update({item.key: item for item in dump_routes(ns, 0, table) if item.key in wanted})
+        for version, table in sorted({(item.to.version, item.table) for item in missing}):
+            found.update({item.key: item for item in dump_routes(ns, 0, table, version) if item.key in wanted})
         return found.values()
 
 
-def dump_routes(ns: Namespace, protocol: int, table: int) -> Iterable[Route]:
-    """Yield the IPv4 routes of one protocol and one table; 0: of all."""
-    header = RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, protocol, 0, 0, 0)
+def dump_routes(ns: Namespace, protocol: int, table: int, version: int = 4) -> Iterable[Route]:
+    """Yield the routes of one protocol and one table, 0: of all, and one version of IP.
+
+    As the kernel tells them: IPv6 routes have a metric always, and those of a reject type the link `lo`. A route with
+    several next hops has neither `via` nor `dev`.
+    """
+    header = RTMSG.pack(FAMILIES[version], 0, 0, 0, 0, protocol, 0, 0, 0)
     try:
         messages = ns.rtnl.dump(RTM_GETROUTE, header + (u32(RTA_TABLE, table) if table else b""))
     except FileNotFoundError:  # no such table yet
         return
     for message in messages:
         family, length, _, _, small_table, found_protocol, _, kind, flags = RTMSG.unpack_from(message)
+        if family != FAMILIES[version]:  # a kernel without IPv6 answers for all that it has
+            continue
         fields = attributes(message, RTMSG.size)
         found_table = number(fields.get(RTA_TABLE)) or small_table
         if kind not in TYPE_NAMES or flags & RTM_F_CLONED or (protocol and found_protocol != protocol):
             continue
         if table and found_table != table:
             continue
-        zero = bytes(4 if family == socket.AF_INET else 16)
         via, src = fields.get(RTA_GATEWAY), fields.get(RTA_PREFSRC)
         yield Route(
-            ipaddress.ip_network((fields.get(RTA_DST, zero), length)),
+            ipaddress.ip_network((fields.get(RTA_DST) or bytes(4 if version == 4 else 16), length)),
             found_table,
             TYPE_NAMES[kind],
             ipaddress.ip_address(via) if via else None,

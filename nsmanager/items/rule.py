@@ -45,6 +45,7 @@ UNDERSTOOD = {
 FULL_MASK = 0xFFFFFFFF
 ACTIONS = {"lookup": 1, "goto": 2, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 ACTION_NAMES = {number: name for name, number in ACTIONS.items()}
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 TABLE_NAMES = {255: "local", 254: "main", 253: "default"}
 FIB_RULE_HDR = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, -, -, action, flags
 FIB_RULE_INVERT = 2
@@ -65,16 +66,20 @@ class Rule(Item):
     dst: IPv4Network | IPv6Network | None = None
     mark: int | None = None
     mask: int | None = None  # None, with a mark: all bits
+    family: int = 4  # 4 or 6, also of src and dst
 
     @property
     def key(self) -> Key:
-        return ("rule", str(self.priority), self._words())
+        return ("rule", str(self.family), str(self.priority), self._words())
 
     def __str__(self) -> str:
-        return f"ip rule add {self._words()} protocol {RTPROT_NSVISOR}"
+        return f"{self._ip()} rule add {self._words()} protocol {RTPROT_NSVISOR}"
 
     def undo(self) -> str:
-        return f"ip rule del {self._words()} protocol {RTPROT_NSVISOR}"
+        return f"{self._ip()} rule del {self._words()} protocol {RTPROT_NSVISOR}"
+
+    def _ip(self) -> str:
+        return "ip -6" if self.family == 6 else "ip"
 
     def _words(self) -> str:
         words = [f"pref {self.priority}"]
@@ -106,10 +111,8 @@ class Rule(Item):
         ns.rtnl.request(RTM_DELRULE, 0, self._body())
 
     def _body(self) -> bytes:
-        network = self.src or self.dst
-        family = socket.AF_INET6 if network is not None and network.version == 6 else socket.AF_INET
         body = FIB_RULE_HDR.pack(
-            family,
+            FAMILIES[self.family],
             self.dst.prefixlen if self.dst is not None else 0,
             self.src.prefixlen if self.src is not None else 0,
             0,
@@ -139,7 +142,7 @@ class Rule(Item):
         """Return our rules, and those that equal a planned one, whoever added them."""
         wanted = {item.key for item in planned}
         found = []
-        for message in ns.rtnl.dump(RTM_GETRULE, FIB_RULE_HDR.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
+        for message in (message for version in FAMILIES for message in dump_rules(ns, version)):
             fields = attributes(message, FIB_RULE_HDR.size)
             rule = _decode(message, fields)
             ours = number(fields.get(FRA_PROTOCOL)) == RTPROT_NSVISOR
@@ -148,12 +151,20 @@ class Rule(Item):
         return found
 
 
+def dump_rules(ns: Namespace, version: int) -> list[bytes]:
+    """Return the messages of all rules of one version of IP; none where the kernel has it not."""
+    family = FAMILIES[version]
+    messages = ns.rtnl.dump(RTM_GETRULE, FIB_RULE_HDR.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+    return [message for message in messages if message[0] == family]
+
+
 def _decode(message: bytes, fields: dict[int, bytes]) -> Rule | None:
     """Return the rule that a message tells of; None when it has selectors that ours never have."""
     family, dst_length, src_length, tos, small_table, _, _, action, flags = FIB_RULE_HDR.unpack_from(message)
     if action not in ACTION_NAMES or tos or flags & FIB_RULE_INVERT or fields.keys() - UNDERSTOOD:
         return None
-    zero = bytes(4 if family == socket.AF_INET else 16)
+    version = 4 if family == socket.AF_INET else 6
+    zero = bytes(4 if version == 4 else 16)
     mask = fields.get(FRA_FWMASK)
     return Rule(
         number(fields.get(FRA_PRIORITY)),
@@ -165,4 +176,5 @@ def _decode(message: bytes, fields: dict[int, bytes]) -> Rule | None:
         ipaddress.ip_network((fields.get(FRA_DST, zero), dst_length)) if dst_length else None,
         number(fields.get(FRA_FWMARK)) if mask else None,
         number(mask) if mask else None,
+        version,
     )
