@@ -141,7 +141,11 @@ class Topology:
             config = ["no-resolv", "no-hosts", "bind-interfaces", f"pid-file={base}.pid", "user=root"]
             config += ["log-queries", f"log-facility={base}.log"]  # a proof of who asked what
             six = f",{OUTSIDE6}" if self.ipv6 else ""
-            config += [f"host-record={NAME},{OUTSIDE}{six}", f"host-record={WHO},192.0.2.{number + 1}"]
+            config += [
+                "local=/example.test/",
+                f"host-record={NAME},{OUTSIDE}{six}",
+                f"host-record={WHO},192.0.2.{number + 1}",
+            ]
             config += [f"listen-address={cable.router}", "except-interface=lo", "local-ttl=0"]
             cable.gateway.put_file(f"{base}.conf", "\n".join(config) + "\n")
             cable.gateway.run(["dnsmasq", f"--conf-file={base}.conf"])
