@@ -6,6 +6,6 @@ from tests.hosts.host import Host, connect
 from tests.hosts.machine import Machine
 from tests.hosts.topology import Topology
 from tests.hosts.traffic import Stream
-from tests.hosts.waiting import wait_until
+from tests.hosts.waiting import DEADLINE, wait_until
 
-__all__ = ["Capture", "Daemon", "Host", "Machine", "Stream", "Topology", "connect", "wait_until"]
+__all__ = ["DEADLINE", "Capture", "Daemon", "Host", "Machine", "Stream", "Topology", "connect", "wait_until"]

@@ -14,14 +14,18 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from types import FrameType
 
-STRAGGLERS = 1.0  # seconds that a stream waits for the last answers
+HANGS = 60.0  # seconds; whoever takes longer hangs
+SILENCE = 5.0  # seconds without any answer after which a stream that was stopped waits no longer
+WINDOW = 100  # datagrams under way; a socket's buffer holds more than twice as many
+PROBE = 0.1  # seconds between two datagrams when so many are without an answer
+BEHIND = 50  # numbers; what hasn't come when those so much later have is lost: CPUs reorder by less
 FRAME_TYPE = 0x88B5  # IEEE 802 local experimental: no kernel does anything with it
 
 
@@ -31,11 +35,11 @@ class Stream:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def stop(self) -> dict[str, float]:
-        """Stop sending, await the last answers; return `sent`, `received`, `lost` and `gap` (longest, in seconds)."""
+    def stop(self) -> dict[str, Any]:
+        """Stop sending, await the last answers; return `sent`, `received`, `lost` and more for a message."""
         self.process.send_signal(signal.SIGINT)
-        output, _ = self.process.communicate(timeout=30)
-        counted: dict[str, float] = json.loads(output.splitlines()[-1])
+        output, _ = self.process.communicate(timeout=HANGS)
+        counted: dict[str, Any] = json.loads(output.splitlines()[-1])
         return counted
 
 
@@ -69,7 +73,11 @@ def echo(port: str) -> None:
 
 
 def stream(address: str, port: str, rate: str = "1000") -> None:
-    """Send numbered datagrams to an echo at `rate` a second until SIGINT, then print what came back as JSON."""
+    """Send numbered datagrams to an echo, at most `rate` a second, until SIGINT; then print as JSON what is missing.
+
+    What is late isn't lost, however slow the machine: it sends on until datagrams come back that are well behind those
+    that count. Nor are there ever more under way than the sockets hold.
+    """
     running = True
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
@@ -79,33 +87,41 @@ def stream(address: str, port: str, rate: str = "1000") -> None:
     signal.signal(signal.SIGINT, stop)
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.connect((address, int(port)))
-    answered: set[int] = set()
-    sent, failed, gap = 0, 0, 0.0
-    began = last = time.monotonic()
-    deadline = float("inf")
-    while running or (len(answered) < sent and time.monotonic() < deadline):
+    missing: set[int] = set()
+    sent, refused, newest, end = 0, 0, -1, -1
+    began = sent_at = heard_at = time.monotonic()
+    while True:
         now = time.monotonic()
-        while running and sent < (now - began) * int(rate):
+        while sent < (now - began) * int(rate) and (sent - newest <= WINDOW or now - sent_at > PROBE):
+            missing.add(sent)
             try:
                 client.send(struct.pack("!Q", sent))
             except OSError:  # as ECONNREFUSED, ENETUNREACH: counts as lost
-                failed += 1
-            sent += 1
-        if not running and deadline == float("inf"):
-            deadline = now + STRAGGLERS
+                refused += 1
+            sent, sent_at = sent + 1, now
+        if not running and end < 0:
+            end = sent
         while select.select([client], [], [], 1 / int(rate))[0]:
             try:
-                data = client.recv(64)
+                number = struct.unpack("!Q", client.recv(64))[0]
             except OSError:
-                failed += 1
+                refused += 1
                 continue
-            if len(answered) == 1:
+            if newest < 0:
                 print("ready", flush=True)
-            answered.add(struct.unpack("!Q", data)[0])
-            gap, last = max(gap, time.monotonic() - last), time.monotonic()
-            if sent < (last - began) * int(rate):
+            missing.discard(number)
+            newest, heard_at = max(newest, number), time.monotonic()
+            if sent < (heard_at - began) * int(rate):
                 break
-    print(json.dumps({"sent": sent, "received": len(answered), "lost": sent - len(answered), "gap": round(gap, 4)}))
+        if end >= 0 and (
+            min(missing, default=end) >= end or newest >= end + BEHIND or time.monotonic() - heard_at > SILENCE
+        ):
+            break
+    lost = sorted(number for number in missing if number < end)
+    some = lost[:3] + lost[3:][-3:]
+    print(
+        json.dumps({"sent": end, "received": end - len(lost), "lost": len(lost), "refused": refused, "numbers": some})
+    )
 
 
 def frame(ifname: str, text: str) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.hosts import wait_until
 from tests.hosts.topology import OUTSIDE
-from tests.invariants.flows import AFTERWARDS
-from tests.invariants.rig import OUTER_PORT, RATE, TCP_PORT, Rig, alive, finish, kill
+from tests.invariants.rig import OUTER_PORT, RATE, TCP_PORT, UDP_PORT, Rig, alive, finish, kill
 
-BACK = 15.0  # seconds until what was killed works again; a slow machine is no failure here
+OUTAGE = f"""table inet outage {{
+  chain everything {{
+    type filter hook forward priority 0; policy drop;
+    iifname br0 udp dport {UDP_PORT} counter
+    iifname up0 udp dport {UDP_PORT} counter
+  }}
+}}"""
 
 
 class Traffic:
@@ -50,7 +54,6 @@ def transfer(traffic: Traffic) -> Iterator[None]:
     yield
     (counted,) = finish(flow)
     assert counted["arrived"] == counted["sent"] > 2**20, counted
-    assert counted["gap"] < 3, counted
 
 
 def fixtures_of_the_kernel(rig: Rig) -> dict[str, object]:
@@ -81,20 +84,20 @@ def supervisor_by_sigterm(rig: Rig) -> None:
 def hub(rig: Rig) -> None:
     old = rig.hub()
     kill(old)
-    wait_until(lambda: alive(rig.hub()) and rig.hub() != old, BACK, "the hub")
+    wait_until(lambda: alive(rig.hub()) and rig.hub() != old, what="the hub")
 
 
 def spawner(rig: Rig) -> None:
     old = rig.spawner()
     kill(old)
-    assert wait_until(rig.spawner, BACK, "the spawner") != old
+    assert wait_until(rig.spawner, what="the spawner") != old
 
 
 def manager(rig: Rig) -> None:
     """Of red, whose traffic is counted: it looks after dnsmasq too."""
     old = rig.manager("red")
     kill(old)
-    wait_until(lambda: rig.publisher("nsmanager/red/NamespaceStatus") not in {0, old}, BACK, "red's manager")
+    wait_until(lambda: rig.publisher("nsmanager/red/NamespaceStatus") not in {0, old}, what="red's manager")
 
 
 def managers_of_all(rig: Rig) -> None:
@@ -102,15 +105,14 @@ def managers_of_all(rig: Rig) -> None:
         kill(pid)
         wait_until(
             lambda: rig.publisher(f"nsmanager/{name}/NamespaceStatus") not in {0, pid},  # noqa: B023
-            BACK,
-            f"{name}'s manager",
+            what=f"{name}'s manager",
         )
 
 
 def dnsmasq(rig: Rig) -> None:
     old = rig.dnsmasq("red")
     kill(old)
-    wait_until(lambda: rig.dnsmasq("red") != old and alive(rig.dnsmasq("red")), BACK, "dnsmasq")
+    wait_until(lambda: rig.dnsmasq("red") != old and alive(rig.dnsmasq("red")), what="dnsmasq")
 
 
 def all_at_once(rig: Rig) -> None:
@@ -120,7 +122,7 @@ def all_at_once(rig: Rig) -> None:
         if alive(pid):  # the spawner ends with the supervisor
             kill(pid)
     rig.daemon.start()
-    wait_until(lambda: alive(rig.dnsmasq("red")), BACK, "dnsmasq")
+    wait_until(lambda: alive(rig.dnsmasq("red")), what="dnsmasq")
 
 
 KILLINGS: tuple[Callable[[Rig], None], ...] = (
@@ -133,10 +135,9 @@ def test_a_killed_process_loses_no_packet(rig: Rig, traffic: Traffic, killing: C
     before = fixtures_of_the_kernel(rig)
     flows = traffic.begin()
     killing(rig)
-    rig.wait_ready(*rig.instances, timeout=BACK)
+    rig.wait_ready(*rig.instances)
     for counted in finish(*flows):
-        assert counted["lost"] == 0, counted
-        assert counted["sent"] > AFTERWARDS, counted
+        assert counted["lost"] == 0 < counted["sent"], counted
     assert fixtures_of_the_kernel(rig) == before
 
 
@@ -147,7 +148,7 @@ def test_what_was_killed_is_of_use_again(rig: Rig) -> None:
     rig.instances["green"] = {"subnet": "10.3.0.0/24"}
     rig.configure()
     rig.wait_ready("green")
-    page = rig.daemon.cli("run", "red", "--", "curl", "-sS", "--max-time", "5", f"http://{OUTSIDE}/")
+    page = rig.daemon.cli("run", "red", "--", "curl", "-sS", "--max-time", "30", f"http://{OUTSIDE}/")
     assert page.stdout.startswith("outside to 192.168.0.2"), page.stdout + page.stderr
 
 
@@ -159,11 +160,8 @@ def test_the_namespaces_are_pinned_for_everybody(rig: Rig) -> None:
 def test_the_streams_see_a_loss(rig: Rig, traffic: Traffic) -> None:
     """Without this the tests above could pass though nothing was counted."""
     flows = traffic.begin()
-    rig.host.sh(
-        "nft 'table inet outage { chain everything { type filter hook forward priority 0; policy drop; }; }'",
-        netns="red",
-    )
-    time.sleep(0.1)  # the outage itself
+    rig.host.sh(f"nft '{OUTAGE}'", netns="red")
+    wait_until(lambda: "packets 0" not in rig.host.sh("nft list table inet outage", netns="red"), what="the losses")
     rig.host.sh("nft delete table inet outage", netns="red")
     counted = finish(*flows)
     assert all(0 < one["lost"] < one["sent"] for one in counted), counted
