@@ -10,7 +10,7 @@ from pathlib import Path
 import pubsub
 from pubsub.topics import BusGrant, NamespaceConfig, NamespaceStatus, NetworkInstanceStatus
 
-PATIENCE = 5.0  # seconds for the hub's answer
+PATIENCE = 60.0  # seconds for the hub's answer
 
 
 def main(name: str, run_dir: str, _state_dir: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = (".git", ".venv", "node_modules", "__pycache__", ".*_cache", ".hypothesis")
 PYTHON = ROOT / ".venv/bin/python"
-TIMEOUT = 150  # seconds for one test with its fixtures
+TIMEOUT = 600  # seconds for one test with its fixtures
 
 
 def broken(test: str, *changes: tuple[str, str, str]) -> int:

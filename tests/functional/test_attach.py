@@ -42,7 +42,7 @@ def test_a_container_is_linked_configured_and_let_go(daemon: Daemon, container: 
     configure(daemon, {"box": {"attach": {"container": container}, "address": "10.1.0.7"}})
     wait_until(lambda: app(daemon, "box").get("attached"), what="the container is on the bridge")
     assert " 10.1.0.7/24 " in host.sh("ip -br -4 addr show eth0", netns="box")
-    assert "1 received" in host.sh("ping -c 1 -W 5 10.1.0.1", netns="box")
+    assert "1 received" in host.sh("ping -c 1 -W 30 10.1.0.1", netns="box")
     assert app(daemon, "box")["kind"] == "container"
     configure(daemon, {})
     wait_until(lambda: "eth0" not in host.sh("ip -br link", netns="box"), what="the container's link is gone")

@@ -42,7 +42,7 @@ def run(topology: Topology, instance: str, *argv: str) -> str:
 
 def test_names_and_pages_outside_are_reached(topology: Topology) -> None:
     """The resolver's address lies inside the instance's own subnet: it is asked by the host's end of the link."""
-    assert "outside to 192.168.0.2" in run(topology, "same", "curl", "-sS", "-m", "5", "http://www.example.test/")
+    assert "outside to 192.168.0.2" in run(topology, "same", "curl", "-sS", "-m", "30", "http://www.example.test/")
 
 
 def test_a_port_map_is_reached_from_an_address_of_the_same_subnet(topology: Topology) -> None:
@@ -52,4 +52,4 @@ def test_a_port_map_is_reached_from_an_address_of_the_same_subnet(topology: Topo
 
 def test_a_port_map_is_reached_from_the_host_and_from_another_instance(topology: Topology) -> None:
     assert topology.host.fetch("http://192.168.0.2:8080/") == "the app's page"
-    assert "the app's page" in run(topology, "other", "curl", "-sS", "-m", "5", "http://192.168.0.2:8080/")
+    assert "the app's page" in run(topology, "other", "curl", "-sS", "-m", "30", "http://192.168.0.2:8080/")

@@ -10,7 +10,7 @@ from typing import Self
 
 from tests.hosts.host import TRAFFIC, Host
 from tests.hosts.traffic import FRAME_TYPE
-from tests.hosts.waiting import wait_until
+from tests.hosts.waiting import DEADLINE, wait_until
 
 COUNTER = itertools.count(1)
 
@@ -42,7 +42,7 @@ class Capture:
         if self._process.poll() is None:
             self._mark("end")
             self._process.terminate()
-            self._process.wait(timeout=5)
+            self._process.wait(DEADLINE)
             # A packet's first line begins with the time; its content follows.
             lines = [line for line in self._text().splitlines() if line[:2].isdigit() and " > " in line]
             self.packets = [line for line in lines if f"0x{FRAME_TYPE:04x}" not in line]

@@ -5,6 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.hosts.waiting import DEADLINE
+
 COUNTER = itertools.count(1)
 
 # Ends all and removes the cgroup after a line or the end of its input, which comes when the test process dies too.
@@ -45,7 +47,7 @@ class Cgroup:
         if self._sweeper.stdin and not self._sweeper.stdin.closed:
             self._sweeper.stdin.write(b"\n")
             self._sweeper.stdin.close()
-        self._sweeper.wait(timeout=30)
+        self._sweeper.wait(DEADLINE)
 
 
 def own_cgroup() -> Path:

@@ -14,10 +14,8 @@ from typing import Any, Self
 
 from tests.hosts.host import ROOT, Host
 from tests.hosts.notifications import Notifications
-from tests.hosts.waiting import wait_until
+from tests.hosts.waiting import DEADLINE, wait_until
 
-READY_TIMEOUT = 20.0  # seconds until READY=1; long, since a slow machine is no failure here
-STOP_TIMEOUT = 20.0  # seconds between SIGTERM and the end
 COUNTER = itertools.count(1)
 
 
@@ -77,7 +75,7 @@ class Daemon:
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         if ready:
-            wait_until(lambda: self._is_ready() or self._has_ended(), READY_TIMEOUT, "READY=1 from nsvisord")
+            wait_until(lambda: self._is_ready() or self._has_ended(), what="READY=1 from nsvisord")
             assert self._is_ready(), f"nsvisord: ended with {self.process.returncode}:\n{self.log()}"
 
     def _is_ready(self) -> bool:
@@ -102,7 +100,7 @@ class Daemon:
         }
 
     def cli(
-        self, *args: object, text: str | None = None, check: bool = False, timeout: float = 60.0
+        self, *args: object, text: str | None = None, check: bool = False, timeout: float = 2 * DEADLINE
     ) -> subprocess.CompletedProcess[str]:
         """Run `nsvisor ARGS` in the host, `text` as its input. With `check`, raises AssertionError when it fails."""
         argv: list[object] = [self.command, *args]
@@ -124,7 +122,7 @@ class Daemon:
         assert found, f"no instance {name}"
         return found[0]
 
-    def wait_ready(self, *names: str, timeout: float = 20.0) -> None:
+    def wait_ready(self, *names: str, timeout: float = DEADLINE) -> None:
         """Return when all these instances are ready. Raises AssertionError with the command's words."""
         for name in names:
             self.cli("wait", "instance", name, "--for", "ready", "--timeout", f"{timeout:g}s", check=True)
@@ -133,19 +131,19 @@ class Daemon:
         """Stop nsvisord as systemd does, by SIGTERM; networks stay. Return its exit code."""
         assert self.process
         self.process.terminate()
-        return self.process.wait(timeout=STOP_TIMEOUT)
+        return self.process.wait(timeout=DEADLINE)
 
     def kill(self) -> None:
         """Kill nsvisord, if it runs."""
         if self.process:
             self.process.kill()
-            self.process.wait(timeout=STOP_TIMEOUT)
+            self.process.wait(timeout=DEADLINE)
 
     def down(self) -> None:
         """Take everything down by `nsvisor down`; the daemon ends by itself."""
         assert self.process
         self.cli("down", check=True)
-        self.process.wait(timeout=STOP_TIMEOUT)
+        self.process.wait(timeout=DEADLINE)
 
     def log(self) -> str:
         """Return what nsvisord has said since its first start."""

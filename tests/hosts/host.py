@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.hosts.cgroup import Cgroup
+from tests.hosts.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]  # the checkout
 OWN_FOLDERS = ("/run/", "/etc/", "/var/lib/")  # what a host has of its own; the rest is the machine's
-COMMAND_TIMEOUT = 30.0  # seconds; a command of a test that takes longer hangs
 DHCP_SCRIPT = Path(__file__).with_name("dhcp-script")
 TRAFFIC = Path(__file__).with_name("traffic.py")
 
@@ -88,7 +88,7 @@ class Host:
 
     def run(
         self, argv: Sequence[object], *, netns: str = "", check: bool = True, text: str | None = None,
-        timeout: float = COMMAND_TIMEOUT, env: dict[str, str] | None = None,
+        timeout: float = 2 * DEADLINE, env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run a command to its end, `text` as its input.
 
@@ -158,18 +158,18 @@ class Host:
         """Start a UDP echo server; it listens when this returns."""
         return self.start([sys.executable, "-SE", TRAFFIC, "echo", str(port)], netns=netns)
 
-    def fetch(self, url: str, *, netns: str = "", timeout: float = 5.0) -> str:
+    def fetch(self, url: str, *, netns: str = "", timeout: float = DEADLINE) -> str:
         """Return the page at `url`. Raises AssertionError with curl's words when there is none."""
         return self.run(["curl", "-sSf", "--max-time", f"{timeout:g}", url], netns=netns).stdout
 
     def dhcp(self, ifname: str = "eth0", *, hostname: str = "", netns: str = "", keep: bool = False) -> dict[str, str]:
         """Get a lease by a real DHCP client and configure it; return what the server told, as udhcpc names it.
 
-        With `keep` the client stays and renews. Raises AssertionError when no server answers in three seconds.
+        With `keep` the client stays and renews. Raises AssertionError when no server answers within a minute.
         """
         options = [] if keep else ["-q"]
         options += ["-x", f"hostname:{hostname}"] if hostname else []
-        client = ["busybox", "udhcpc", "-i", ifname, "-n", "-t", "6", "-T", "1", "-s", str(DHCP_SCRIPT)]
+        client = ["busybox", "udhcpc", "-i", ifname, "-n", "-t", "60", "-T", "1", "-s", str(DHCP_SCRIPT)]
         # A client that stays goes to the background after its first lease: it must not hold our pipes then.
         log = "/run/dhcp-client.log"
         done = self.run(["sh", "-c", f'exec "$@" > {log} 2>&1', "sh", *client, *options], netns=netns, check=False)

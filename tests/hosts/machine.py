@@ -22,7 +22,7 @@ from tests.hosts.waiting import wait_until
 
 CACHE = Path("/var/cache/nsvisor-test")
 BUILD_TIMEOUT = 600.0  # seconds to download and unpack a distribution; 30 are usual
-BOOT_TIMEOUT = 60.0  # seconds; below one is usual
+BOOT_TIMEOUT = 120.0  # seconds; below one is usual
 EXTRA_PACKAGES = ("systemd", "systemd-sysv", "curl")  # beside those of scripts/packages
 
 # The layers; only the unified cgroup hierarchy, so that the container stays in the host's cgroup on every machine; the
@@ -143,7 +143,7 @@ class Machine:
     def run(self, *argv: object, check: bool = True) -> str:
         """Run a command in the machine; return what it prints. With `check`, raises AssertionError when it fails."""
         inside = ["nsenter", "--all", f"--target={self._init}", "--", *argv]
-        done = subprocess.run(list(map(str, inside)), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(list(map(str, inside)), capture_output=True, text=True, timeout=BOOT_TIMEOUT, check=False)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(map(str, argv))}: exit {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout

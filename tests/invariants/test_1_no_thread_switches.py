@@ -59,7 +59,7 @@ def test_it_stays_so_through_births_and_changes(rig: Rig) -> None:
     wait_until(lambda: "up0" in rig.host.sh("ip -n green link"), what="green's link")
     old = rig.manager("red")
     kill(old)
-    wait_until(lambda: (status := rig.ready("red")) and status.pid != old, 10, "red's manager")
+    wait_until(lambda: (status := rig.ready("red")) and status.pid != old, what="red's manager")
     with rig.app("red", "web"):
         assert rig.daemon.cli("exec", "red", "--", "true").returncode == 0
         assert not strays(rig)

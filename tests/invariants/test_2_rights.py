@@ -83,5 +83,5 @@ def test_the_bus_of_the_host_is_the_hubs_alone(rig: Rig) -> None:
 def test_with_these_rights_it_works(rig: Rig) -> None:
     """Else a manager without any right would pass all of the above."""
     with rig.app("red", "web"):
-        page = rig.daemon.cli("run", "blue", "--", "curl", "-sS", "--max-time", "5", f"http://{OUTSIDE}/")
+        page = rig.daemon.cli("run", "blue", "--", "curl", "-sS", "--max-time", "30", f"http://{OUTSIDE}/")
         assert page.stdout.startswith("outside to 192.168.0.2"), page.stdout + page.stderr

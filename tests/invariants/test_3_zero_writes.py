@@ -15,7 +15,6 @@ from tests.invariants.rig import TWO_TENANTS, Rig, kill
 from tests.invariants.watch import TracedHost, generations, monitored, writes
 
 FOLDER, CONFIG = '"/etc/nsvisor"', '"/etc/nsvisor/test.yaml"'  # as strace prints them
-SLOW = 60.0  # seconds; strace makes everything slow
 NAMES = tuple(TWO_TENANTS)
 GONE = re.compile(r"\b(seen0|if[0-9]+)\b")  # the link by which a look is caused; when it is gone, its number
 
@@ -35,7 +34,7 @@ def rig() -> Iterator[TracedRig]:
     with TracedRig() as made:
         with monitored(made.host) as heard:
             made.daemon.start()
-            made.wait_ready(*NAMES, timeout=SLOW)
+            made.wait_ready(*NAMES)
             for name in NAMES:  # the kernel tells a second later that a bridge without ports has no carrier
                 wait_until(lambda: "state DOWN" in made.host.sh(f"ip -n {name} link show br0"))  # noqa: B023
         made.at_birth = heard["host ip"] + heard["host nft"]
@@ -65,41 +64,41 @@ def test_the_count_sees_what_is_written(rig: TracedRig) -> None:
 def sighup(rig: TracedRig) -> None:
     mark = rig.traced.mark()
     os.kill(rig.daemon.pid, signal.SIGHUP)
-    wait_until(lambda: "--- SIGHUP" in "\n".join(rig.traced.calls(mark, rig.daemon.pid)), SLOW, "the signal")
+    wait_until(lambda: "--- SIGHUP" in "\n".join(rig.traced.calls(mark, rig.daemon.pid)), what="the signal")
     # Files whose names, sizes and times are the same needn't be opened.
-    wait_until(lambda: "\n".join(rig.traced.calls(mark)).count(FOLDER) > 1, SLOW, "the config being looked at")
+    wait_until(lambda: "\n".join(rig.traced.calls(mark)).count(FOLDER) > 1, what="the config being looked at")
 
 
 def same_file_anew(rig: TracedRig) -> None:
     mark = rig.traced.mark()
     rig.configure()
-    wait_until(lambda: any(CONFIG in call for call in rig.traced.calls(mark)), SLOW, "the config being read")
+    wait_until(lambda: any(CONFIG in call for call in rig.traced.calls(mark)), what="the config being read")
 
 
 def restart(rig: TracedRig) -> None:
     assert rig.daemon.stop() == 0
     rig.daemon.start()
-    rig.wait_ready(*NAMES, timeout=SLOW)
+    rig.wait_ready(*NAMES)
 
 
 def restart_after_a_kill(rig: TracedRig) -> None:
     rig.daemon.kill()
     rig.daemon.start()
-    rig.wait_ready(*NAMES, timeout=SLOW)
+    rig.wait_ready(*NAMES)
 
 
 def restart_of_a_manager(rig: TracedRig) -> None:
     old = rig.manager("red")
     kill(old)
-    wait_until(lambda: rig.publisher("nsmanager/red/NamespaceStatus") not in {0, old}, SLOW, "red's manager")
-    rig.wait_ready(*NAMES, timeout=SLOW)
+    wait_until(lambda: rig.publisher("nsmanager/red/NamespaceStatus") not in {0, old}, what="red's manager")
+    rig.wait_ready(*NAMES)
 
 
 def restart_of_the_hub(rig: TracedRig) -> None:
     old = rig.hub()
     kill(old)
-    wait_until(lambda: rig.hub() != old, SLOW, "the hub")
-    rig.wait_ready(*NAMES, timeout=SLOW)
+    wait_until(lambda: rig.hub() != old, what="the hub")
+    rig.wait_ready(*NAMES)
 
 
 EVENTS: tuple[Callable[[TracedRig], None], ...] = (
@@ -128,4 +127,4 @@ def look_again(rig: TracedRig) -> None:
     for netns, pid in (*pids.items(), *pids.items()):  # the second look comes after what the first one led to
         mark = rig.traced.mark()
         rig.host.sh("ip link add seen0 type bridge; ip link del seen0", netns=netns)
-        wait_until(lambda: any("nlmsg_type=0x1a," in call for call in rig.traced.calls(mark, pid)), SLOW, "a look")  # noqa: B023
+        wait_until(lambda: any("nlmsg_type=0x1a," in call for call in rig.traced.calls(mark, pid)), what="a look")  # noqa: B023

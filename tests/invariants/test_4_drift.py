@@ -1,4 +1,4 @@
-"""Invariant 4: the kernel is the memory. What is changed by hand is back in under two seconds, on both sides."""
+"""Invariant 4: the kernel is the memory. What is changed by hand is back, since an event told of it, on both sides."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 
 from tests.hosts import wait_until
 from tests.hosts.topology import OUTSIDE
-from tests.invariants.rig import OUTER_PORT, TWO_TENANTS, Rig, kill
+from tests.invariants.rig import OUTER_PORT, REPAIR, TWO_TENANTS, Rig, kill
 
-REPAIR = 2.0  # seconds
 SETTINGS = "forwarding|rp_filter|src_valid_mark|send_redirects"
 
 # What the plan is about, as an administrator would look, without numbers that differ from link to link made anew, and
@@ -98,7 +97,7 @@ def state(rig: Rig) -> dict[str, list[str]]:
 
 
 def check(rig: Rig, command: str, netns: str = "") -> None:
-    """Do it by hand; all must be as before within two seconds, and somebody must have had to do it."""
+    """Do it by hand; all must be as before soon, and somebody must have had to do it."""
     before, said = state(rig), log(rig, netns)
     assert any("strange0" in line for line in before[netns])
     rig.host.sh(command, netns=netns)
@@ -149,7 +148,7 @@ def test_a_killed_service_is_back(rig: Rig) -> None:
 
 def test_all_of_it_works_in_the_end(rig: Rig) -> None:
     with rig.app("red", "web"):
-        page = rig.daemon.cli("run", "red", "--", "curl", "-sS", "--max-time", "5", f"http://{OUTSIDE}/")
+        page = rig.daemon.cli("run", "red", "--", "curl", "-sS", "--max-time", "30", f"http://{OUTSIDE}/")
         assert page.stdout.startswith("outside to 192.168.0.2"), page.stdout + page.stderr
         assert "ERROR" not in rig.daemon.log()
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.hosts import Host, wait_until
+from tests.hosts import Host, monitors
 from tests.hosts.host import ROOT
 
 IP_MONITOR = ("ip", "-o", "monitor", "label", "all")
@@ -52,21 +51,14 @@ def monitored(host: Host, *names: str) -> Iterator[dict[str, list[str]]]:
                 output = stack.enter_context(host.path(f"/run/{what.replace(' ', '-')}.monitor").open("w+"))
                 children[what] = host.popen(argv, netns=netns, stdout=output), output
         for child, _ in children.values():
-            wait_until(lambda: listens(child.pid), what="a monitor's socket")  # noqa: B023
+            monitors.wait_until_it_listens(child)
         try:
             yield heard
         finally:
             for what, (child, output) in children.items():
-                child.send_signal(signal.SIGTERM)
-                child.wait(timeout=5)
+                monitors.stop(child)
                 output.seek(0)
                 heard[what] = [line for line in output.read().splitlines() if not line.startswith(BY_ITSELF)]
-
-
-def listens(pid: int) -> bool:
-    """Tell whether a process has a netlink socket that is in a group."""
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]]
-    return any(row[2] == str(pid) and int(row[3], 16) for row in rows)
 
 
 def generations(host: Host, *names: str) -> dict[str, int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from tests.hosts import Capture, Daemon, Stream, Topology, wait_until
+from tests.hosts import DEADLINE, Capture, Daemon, Stream, Topology, wait_until
 from tests.hosts.host import TRAFFIC
 from tests.hosts.topology import OUTSIDE
 
@@ -73,7 +73,7 @@ class TwoTenants:
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(DEADLINE)
 
     # --- the steps --------------------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class TwoTenants:
         """Each tenant fetches a page from outside by name, through its own NAT and DNS."""
         with Capture(self.topology.gateway, "up0", "host 10.1.0.1 or net 10.1.0.0/24") as leaked:
             for tenant in ("red", "blue"):
-                assert self.in_tenant(tenant, "curl", "-sSf", "--max-time", "5", PAGE) == "outside to 192.168.0.2"
+                assert self.in_tenant(tenant, "curl", "-sSf", "--max-time", "30", PAGE) == "outside to 192.168.0.2"
         assert not leaked.packets, leaked.packets
         return 'both got "outside to 192.168.0.2": the server saw the host, no packet of 10.1.0.0/24 left it'
 
@@ -115,7 +115,7 @@ class TwoTenants:
         with self.red_web_server():
             link = self.host.run(["ip", "-n", "red", "-4", "-o", "addr", "show", "up0"]).stdout.split()[3]
             doors = ["10.1.0.80", link.partition("/")[0]]
-            assert self.in_tenant("red", "curl", "-sSf", "--max-time", "5", f"http://{doors[0]}/").startswith("red ")
+            assert self.in_tenant("red", "curl", "-sSf", "--max-time", "30", f"http://{doors[0]}/").startswith("red ")
             with Capture(self.host, "br0", "tcp", netns="red") as capture:
                 for door in doors:
                     fetch = ["curl", "-sS", "--max-time", "1", f"http://{door}/"]

@@ -63,7 +63,7 @@ def test_a_mistake_in_the_directory_is_in_the_status_and_the_last_good_config_in
     daemon.configure("instances: {far2: {subnet: 10.10.0.0/24}}", "far2.yaml")
     daemon.wait_ready("far2")
     daemon.configure("instances:\n  far2: {subnet: 10.10.0.0/31}", "far2.yaml")
-    done = daemon.cli("wait", "instance", "far2", "--for", "degraded", "--timeout", "10s")
+    done = daemon.cli("wait", "instance", "far2", "--for", "degraded", "--timeout", "60s")
     assert done.returncode == 0, done.stderr
     status = daemon.instance("far2")
     assert "/etc/nsvisor/far2.yaml:2" in status["reason"]
@@ -103,9 +103,9 @@ def test_delete_takes_it_off_the_host_and_keeps_the_rest_of_the_file(daemon: Dae
 
 
 def test_wait_tells_missing_things_from_late_ones(daemon: Daemon) -> None:
-    assert daemon.cli("wait", "instance", "red", "--for", "ready", "--timeout", "10s").returncode == 0
+    assert daemon.cli("wait", "instance", "red", "--for", "ready", "--timeout", "60s").returncode == 0
     assert daemon.cli("wait", "instance", "grey", "--timeout", "100ms").returncode == 3
-    done = daemon.cli("wait", "instance", "red", "--for", "failed", "--timeout", "100ms")
+    done = daemon.cli("wait", "instance", "red", "--for", "failed", "--timeout", "3s")
     assert done.returncode == 5
     assert "instance red: ready" in done.stderr
 
@@ -114,7 +114,7 @@ def test_an_instance_that_waits_for_its_uplink_is_told_with_the_reason(daemon: D
     text = "instances: {wan: {uplinks: [wwan0]}}"
     daemon.cli("apply", "-f", "-", "--no-wait", text=text, check=True)
     daemon.cli("wait", "instance", "wan", "--for", "waiting", check=True)
-    done = daemon.cli("apply", "-f", "-", "--timeout", "1s", text=text)
+    done = daemon.cli("apply", "-f", "-", "--timeout", "3s", text=text)
     assert done.returncode == 5, done.stdout
     assert "wwan0" in done.stdout
     assert "waiting" in done.stdout

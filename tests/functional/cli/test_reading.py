@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.hosts import Daemon, wait_until
+from tests.hosts import DEADLINE, Daemon, wait_until
 
 FIELDS = {"name", "type", "state", "reason", "pid", "netns", "subnet", "uplink", "restarts"}
 
@@ -105,7 +105,7 @@ def test_watch_prints_the_table_and_then_changes(daemon: Daemon) -> None:
     daemon.cli("delete", "seen", check=True)
     assert json.loads(watching.stdout.readline())["event"] == "deleted"
     watching.terminate()
-    watching.wait(timeout=10)
+    watching.wait(DEADLINE)
     watching.stdout.close()
 
 
@@ -119,7 +119,7 @@ def test_logs_follow_what_comes(daemon: Daemon) -> None:
         log.write("a new line\n")
     assert following.stdout.readline() == "a new line\n"
     following.terminate()
-    following.wait(timeout=10)
+    following.wait(DEADLINE)
     following.stdout.close()
 
 

@@ -18,11 +18,12 @@ import pubsub
 from pubsub.codec import digest
 from pubsub.topics import BusGrant, NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
-from tests.hosts import Host, wait_until
+from tests.hosts import DEADLINE, Host, wait_until
 
 UID_BASE = 0x7FF0_0000  # far from what a real daemon of this machine would give away
 RUN_DIR = "/run/nsvisor"
 NAME = "red"
+REPAIR = 30.0  # seconds; half of a full pass, which would find it though no event told of it
 HOST_MAC = "02:00:00:00:00:fe"  # of the host's end of the link
 CONFIG = NamespaceConfig(
     link=NamespaceLink(
@@ -120,7 +121,7 @@ class Rig:
 
         return asyncio.run(read())
 
-    def wait_ready(self, timeout: float = 5.0) -> NamespaceStatus:
+    def wait_ready(self, timeout: float = DEADLINE) -> NamespaceStatus:
         """Wait until the manager says that the last config is in force."""
 
         def look() -> NamespaceStatus | None:

@@ -7,7 +7,7 @@ import signal
 from ipaddress import IPv4Interface
 
 from pubsub.values import AddressRange
-from tests.functional.nsmanager.rig import HOST_MAC, NAME, RUN_DIR, Rig
+from tests.functional.nsmanager.rig import HOST_MAC, NAME, REPAIR, RUN_DIR, Rig
 from tests.hosts import wait_until
 
 
@@ -66,9 +66,9 @@ def test_drift_is_repaired_while_the_hub_is_dead(running: Rig) -> None:
     running.hub.kill()
     running.hub.wait()
     running.inside("ip route del default")
-    wait_until(lambda: running.inside("ip route show default"), timeout=2)
+    wait_until(lambda: running.inside("ip route show default"), REPAIR)
     running.inside("nft delete table inet nsvisor")
-    wait_until(lambda: "nsvisor" in running.inside("nft list tables"), timeout=2)
+    wait_until(lambda: "nsvisor" in running.inside("nft list tables"), REPAIR)
     running.start_hub()
     running.publish(hosts={})
     running.wait_ready()
@@ -82,7 +82,7 @@ def test_an_apps_port_is_waited_for(rig: Rig) -> None:
     assert not status.ready
     assert status.waiting == ("link p-web is not there yet",)
     rig.attach("web")
-    assert rig.wait_ready(2).ports == ("p-web",)
+    assert rig.wait_ready(REPAIR).ports == ("p-web",)
 
 
 def test_a_link_to_the_host_that_comes_late_is_taken(rig: Rig) -> None:
@@ -92,7 +92,7 @@ def test_a_link_to_the_host_that_comes_late_is_taken(rig: Rig) -> None:
     assert status is not None
     assert status.waiting == ("link up0 is not there yet",)
     rig.host.sh(f"ip link add v-{NAME} address {HOST_MAC} group 196 up type veth peer name up0 netns {NAME}")
-    rig.wait_ready(2)
+    rig.wait_ready(REPAIR)
 
 
 def test_a_strangers_bridge_is_an_error_and_stays(rig: Rig) -> None:
@@ -104,7 +104,7 @@ def test_a_strangers_bridge_is_an_error_and_stays(rig: Rig) -> None:
     assert "exists and is not ours" in status.errors[0]
     assert "mtu 1400" in rig.inside("ip link show br0")
     rig.inside("ip link del br0")
-    rig.wait_ready(2)
+    rig.wait_ready(REPAIR)
 
 
 def test_a_changed_config_changes_what_differs_only(running: Rig) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.functional.nsmanager.rig import Rig
-from tests.hosts import wait_until
+from tests.hosts import DEADLINE, wait_until
 
 PROBE = """
 import json, os, signal, sys
@@ -40,13 +40,15 @@ def test_a_manager_imports_nothing_after_its_birth(rig: Rig) -> None:
     )
     status = Path(f"/proc/{rig.pid}/status")
     wait_until(lambda: f"TracerPid:\t{tracer.pid}\n" in status.read_text())
-    rig.wait_ready(20)
+    rig.wait_ready()
     rig.publish(hosts={})
-    rig.wait_ready(20)
+    rig.wait_ready()
     rig.inside("nft delete table inet nsvisor; ip link del br0")
     wait_until(lambda: "nsvisor" in rig.inside("nft list tables") and "br0" in rig.inside("ip link show"))
     os.kill(rig.pid, signal.SIGTERM)
-    tracer.wait(5)
+    wait_until(lambda: not rig.alive(rig.pid))
+    tracer.send_signal(signal.SIGINT)  # dnsmasq, which it may follow too, goes on
+    tracer.wait(DEADLINE)
     opened = path.read_text()
     assert "/proc/sys/net/ipv4/ip_forward" in opened
     assert [line for line in opened.splitlines() if ".py" in line or "site-packages" in line] == []

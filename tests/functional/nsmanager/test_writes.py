@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,7 @@ import psutil
 import pubsub
 from pubsub.topics import TableStatus
 from tests.functional.nsmanager.rig import NAME, RUN_DIR, Rig
-from tests.hosts import wait_until
+from tests.hosts import DEADLINE, monitors, wait_until
 
 MESSAGE = re.compile(r"^\d+ +send(?:to|msg)\(.*nlmsg_type=(0x[0-9a-f]+)")
 FILE = re.compile(r"^\d+ +(?:openat\(.*\"/(?:proc/sys|sys)/.*O_(?:WRONLY|RDWR)|execve\()")
@@ -31,27 +31,24 @@ def writes(calls: list[str]) -> list[str]:
     return messages + [call for call in calls if FILE.match(call)]
 
 
-@contextmanager
+@contextlib.contextmanager
 def monitored(rig: Rig) -> Iterator[dict[str, list[str]]]:
     """Gather what the kernel tells of changes in the namespace; complete after the context."""
     heard: dict[str, list[str]] = {}
     commands = (["ip", "-o", "monitor", "link", "address", "route", "rule", "netconf"], ["nft", "monitor"])
-    children = [rig.host.popen(argv, netns=NAME, stdout=subprocess.PIPE) for argv in commands]
-    for child in children:
-        wait_until(lambda: listens(child.pid), what="a monitor's socket")  # noqa: B023
-    yield heard
-    for argv, child in zip(commands, children, strict=True):
-        child.send_signal(signal.SIGTERM)
-        heard[argv[0]] = child.communicate(timeout=5)[0].splitlines()
+    with contextlib.ExitStack() as stack:
+        outputs = [stack.enter_context(rig.host.path(f"/run/{argv[0]}.monitor").open("w+")) for argv in commands]
+        children = [rig.host.popen(argv, netns=NAME, stdout=to) for argv, to in zip(commands, outputs, strict=True)]
+        for child in children:
+            monitors.wait_until_it_listens(child)
+        yield heard
+        for argv, child, output in zip(commands, children, outputs, strict=True):
+            monitors.stop(child)
+            output.seek(0)
+            heard[argv[0]] = output.read().splitlines()
 
 
-def listens(pid: int) -> bool:
-    """Tell whether a process has a netlink socket that is in a group."""
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]]
-    return any(row[2] == str(pid) and int(row[3], 16) for row in rows)
-
-
-@contextmanager
+@contextlib.contextmanager
 def traced(rig: Rig) -> Iterator[list[str]]:
     """Gather the system calls of all managers that are born meanwhile; complete after the context."""
     spawner = min(psutil.Process(rig.nest.pid).children(), key=psutil.Process.create_time)
@@ -63,7 +60,7 @@ def traced(rig: Rig) -> Iterator[list[str]]:
     wait_until(lambda: f"TracerPid:\t{tracer.pid}\n" in status.read_text(), what="strace")
     yield calls
     tracer.send_signal(signal.SIGINT)
-    tracer.wait(5)
+    tracer.wait(DEADLINE)
     calls += file.read_text().splitlines()
 
 
@@ -89,7 +86,7 @@ def test_a_restarted_manager_and_an_unchanged_config_write_nothing(running: Rig)
     with monitored(running) as heard, traced(running) as calls:
         running.kill()
         running.start()
-        wait_until(lambda: writer(running) == running.pid, 20, "the new manager's status")  # strace is slow
+        wait_until(lambda: writer(running) == running.pid, what="the new manager's status")
         running.publish()
         beats = heartbeat.read_text()
         wait_until(lambda: heartbeat.read_text() != beats)
@@ -108,7 +105,7 @@ def test_the_count_sees_a_write(running: Rig) -> None:
     running.inside("ip route del default; sysctl -w net.ipv4.ip_forward=0; nft delete table inet nsvisor")
     with monitored(running) as heard, traced(running) as calls:
         running.start()
-        wait_until(lambda: writer(running) == running.pid, 20)
+        wait_until(lambda: writer(running) == running.pid)
     assert any("default via 100.127.0.0" in line for line in heard["ip"])
     assert any("add table inet nsvisor" in line for line in heard["nft"])
     found = "\n".join(writes(calls))

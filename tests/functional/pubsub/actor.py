@@ -26,7 +26,7 @@ ZMTP_DEALER = (  # RFC 23: greeting, and the READY command of a DEALER
     b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
     + b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 )  # fmt: skip
-READ_TIMEOUT = 5.0  # seconds for the hub to end connections
+READ_TIMEOUT = 60.0  # seconds for the hub to end connections
 
 
 class Actor:

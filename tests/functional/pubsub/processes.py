@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.hosts.host import ROOT
-from tests.hosts.waiting import wait_until
+from tests.hosts.waiting import DEADLINE
 
 ACTOR = Path(__file__).with_name("actor.py")
 STRANGER = 1879048192  # a uid of nobody
-END_TIMEOUT = 5.0  # seconds for a process to end after a signal
 
 
 class Hub:
@@ -43,13 +42,8 @@ class Hub:
         ]
         if self.uid is not None:
             command += ["--uid", str(self.uid), "--gid", str(self.uid)]
-        self._ready = self.log.read_text().count("the hub is ready") if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-
-    def wait_until_it_listens(self) -> None:
-        """Wait until the new one takes connections; Python's start is most of a restart."""
-        wait_until(lambda: self.log.read_text().count("the hub is ready") > self._ready, what="the hub listens")
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -59,7 +53,7 @@ class Hub:
         """End it with a signal; return its status."""
         assert self.process is not None
         self.process.send_signal(number)
-        status = self.process.wait(END_TIMEOUT)
+        status = self.process.wait(DEADLINE)
         self.process = None
         return status
 
@@ -125,7 +119,7 @@ class Actor:
         """Wait for the answer to the oldest question. Raises ActorFailed."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"the actor ended with status {self.process.wait(END_TIMEOUT)}"
+        assert line, f"the actor ended with status {self.process.wait(DEADLINE)}"
         answer = json.loads(line)
         if "error" in answer:
             raise ActorFailed(answer["error"], answer["text"])
@@ -144,10 +138,10 @@ class Actor:
             self.process.stdin.close()
         self.process.send_signal(signal.SIGCONT)
         try:
-            self.process.wait(END_TIMEOUT)
+            self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(END_TIMEOUT)
+            self.process.wait(DEADLINE)
         self.process.stdout.close()
 
     def __enter__(self) -> Self:

@@ -19,7 +19,6 @@ BIG = "3" * 100_000  # more than one message holds of the others
 TEXTS = st.sampled_from(["", "1", "2", "big"])
 TABLES = st.dictionaries(KEYS, TEXTS)
 EXAMPLES = int(os.environ.get("NSVISOR_EXAMPLES", "15"))  # of 20 steps; more of them for a night
-SETTLE_TIMEOUT = 10.0  # seconds; two processes may have to start
 
 
 def widen(text: str) -> str:
@@ -131,7 +130,7 @@ class Bus(RuleBasedStateMachine):
             self.start_hub()
         for reader in self.readers:
             reader.process.send_signal(signal.SIGCONT)
-            sees(reader, self.table, timeout=SETTLE_TIMEOUT)
+            sees(reader, self.table)
         self.stopped.clear()
 
     @invariant()

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.functional.pubsub.processes import END_TIMEOUT, Actor, Hub
+from tests.functional.pubsub.processes import Actor, Hub
+from tests.hosts.waiting import DEADLINE
 
 Start = Callable[..., Actor]
 FOLDER = Path(__file__).with_name("node")
-INSTALL_TIMEOUT = 100.0  # seconds for npm to fetch two packages
+INSTALL_TIMEOUT = 300.0  # seconds for npm to fetch two packages
+pytestmark = pytest.mark.timeout(INSTALL_TIMEOUT + 120)
 
 
 class Client:
@@ -44,7 +46,7 @@ class Client:
         """End it."""
         assert self.process.stdout is not None
         self.process.kill()
-        self.process.wait(END_TIMEOUT)
+        self.process.wait(DEADLINE)
         self.process.stdout.close()
 
 

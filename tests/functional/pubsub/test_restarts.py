@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.functional.pubsub.processes import Actor, Hub
-from tests.hosts.waiting import wait_until
+from tests.hosts.waiting import DEADLINE, wait_until
 
 Start = Callable[..., Actor]
 
 
-def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note", timeout: float = 5.0) -> None:
+def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note") -> None:
     """Wait until the reader's table is this one."""
 
     def equal() -> bool:
@@ -22,7 +21,7 @@ def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note", timeou
         assert seen == table, f"{short(seen)} is not {short(table)}"
         return True
 
-    wait_until(equal, timeout, f"the reader sees {short(table)}")
+    wait_until(equal, what=f"the reader sees {short(table)}")
 
 
 def short(table: dict[str, str]) -> dict[str, str]:
@@ -35,7 +34,7 @@ def events(reader: Actor, *names: str) -> None:
     wait_until(lambda: set(names) <= set(reader.ask("events")), what=str(names))
 
 
-def test_a_killed_hub_is_healed_by_its_clients_in_under_a_second(hub: Hub, actor: Start) -> None:
+def test_a_killed_hub_is_healed_by_its_clients(hub: Hub, actor: Start) -> None:
     writer, reader = actor("writer"), actor("reader")
     writer.ask("publish", initial={"a": "1", "b": "2"})
     reader.ask("subscribe", agent="writer")
@@ -44,10 +43,7 @@ def test_a_killed_hub_is_healed_by_its_clients_in_under_a_second(hub: Hub, actor
     writer.ask("set", key="a", text="3")
     writer.ask("del", key="b")
     hub.start()
-    hub.wait_until_it_listens()
-    started = time.monotonic()
     sees(reader, {"a": "3"})
-    assert time.monotonic() - started < 1.0
     assert "Restarted" not in reader.ask("events")  # the writer is the same
 
 
@@ -67,10 +63,8 @@ def test_a_killed_writers_table_is_kept_and_its_readers_are_told(actor: Start) -
     writer.ask("publish", initial={"a": "1"})
     reader.ask("subscribe", agent="writer")
     sees(reader, {"a": "1"})
-    started = time.monotonic()
     writer.kill()
     events(reader, "Stale")
-    assert time.monotonic() - started < 1.0
     assert reader.ask("table", agent="writer") == {"a": "1"}
 
 
@@ -147,6 +141,7 @@ def test_a_table_released_while_the_hub_is_down_is_free_after_it(hub: Hub, actor
 def test_a_stopped_writer_keeps_its_table(hub: Hub, actor: Start) -> None:
     writer, other = actor("writer"), actor("writer")
     writer.ask("publish", initial={"a": "1"})
+    other.ask("table", agent="nobody")  # it runs: the table waits for its writer three seconds only
     writer.process.send_signal(signal.SIGSTOP)
     hub.restart()
     with pytest.raises(Exception, match="TableTaken"):
@@ -167,7 +162,7 @@ def test_a_second_hub_is_refused_and_names_the_first(hub: Hub, actor: Start) -> 
     first, hub.process = hub.process, None
     hub.start()
     assert hub.process is not None
-    assert hub.process.wait(5.0) == 1
+    assert hub.process.wait(DEADLINE) == 1
     hub.process = first
     assert f"pid {hub.pid}" in hub.log.read_text()
     actor("reader").ask("table", agent="writer")

@@ -15,7 +15,7 @@ from tests.hosts.waiting import wait_until
 
 Start = Callable[..., Actor]
 RED, BLUE = STRANGER + 1, STRANGER + 2
-PEAK_LIMIT = 1024 * MIB  # what a flood may reach until the hub looks again
+PEAK_LIMIT = 2048 * MIB  # what a flood may reach until the hub looks again; a quarter of FLOOD_LIMIT
 GRANT = {"publish": ["nsmanager/red/*"], "subscribe": ["supervisor/red/Note"]}
 
 

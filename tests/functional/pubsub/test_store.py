@@ -111,7 +111,7 @@ def test_a_full_disk_stops_neither_the_hub_nor_a_table(hub: Hub, small_disk: Pat
     assert hub.log.read_text().count("going on in memory") == 1
     wait_until(lambda: "not on disk" in reader.ask("statuses").get("writer/Note", {}).get("problem", ""))
     (small_disk / "filler").unlink()
-    wait_until(lambda: "is written again" in hub.log.read_text(), timeout=10)
+    wait_until(lambda: "is written again" in hub.log.read_text())
     writer.kill()
     hub.restart()
     assert reader.ask("table", agent="writer") == table

@@ -12,8 +12,8 @@ from pubsub.limits import VALUE_LIMIT
 from pubsub.topics import Message, TableStatus
 from tests.functional.pubsub.notes import Note
 from tests.functional.pubsub.processes import Actor, Hub
+from tests.hosts.waiting import DEADLINE
 
-TIMEOUT = 10.0  # seconds; a hub starts in a fifth of one
 Body = Callable[[pubsub.Bus], Awaitable[None]]
 
 
@@ -21,7 +21,7 @@ def on_bus(hub: Hub, body: Body, agent: str = "writer") -> None:
     """Run a coroutine on the bus."""
 
     async def run() -> None:
-        async with asyncio.timeout(TIMEOUT), pubsub.connect(hub.run_dir, agent) as bus:
+        async with asyncio.timeout(DEADLINE), pubsub.connect(hub.run_dir, agent) as bus:
             await body(bus)
 
     asyncio.run(run())

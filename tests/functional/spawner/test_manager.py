@@ -14,7 +14,7 @@ import pytest
 
 from supervisor import birth
 from supervisor.rights import MANAGER
-from supervisor.spawn import INHERITED, MALLOC, SpawnerGone
+from supervisor.spawn import INHERITED, MALLOC, Spawner, SpawnerGone
 from tests.functional.spawner.inside import RUN_DIR, STATE_DIR, UIDS, bear, inside, output, spawner, uid_base
 from tests.hosts import Host, wait_until
 
@@ -131,16 +131,30 @@ def managers_of_red() -> set[int]:
     return set(map(int, listed.split()))
 
 
+async def unheard_birth(running: Spawner) -> asyncio.Task[tuple[int, int]]:
+    """Stop the spawner between the birth of a manager and the word of it; return who waits for that word."""
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while True:
+        birth = asyncio.create_task(bear(running, "red", 0, "idle"))
+        while not children.read_text() and not birth.done():
+            await asyncio.sleep(0)
+        os.kill(running.pid, signal.SIGSTOP)
+        await asyncio.to_thread(wait_until, managers_of_red)
+        done, _ = await asyncio.wait([birth], timeout=0.1)
+        if not done:
+            return birth
+        # The spawner was faster than we: once more.
+        os.kill(running.pid, signal.SIGCONT)
+        pid, _ = birth.result()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 async def kill_the_spawner_before_it_can_tell() -> None:
     async with spawner("red") as running:
         first, _ = await bear(running, "red", 0, "leave")  # all is prepared: the next child is the next birth
         os.waitpid(first, 0)
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-        unheard = asyncio.create_task(bear(running, "red", 0, "idle"))
-        while not children.read_text():
-            await asyncio.sleep(0)
-        os.kill(running.pid, signal.SIGSTOP)
-        await asyncio.to_thread(wait_until, managers_of_red)
+        unheard = await unheard_birth(running)
         os.kill(running.pid, signal.SIGKILL)
         with pytest.raises(SpawnerGone):
             await unheard

@@ -19,12 +19,12 @@ import pytest
 from supervisor.orders import Exec, RunApp
 from supervisor.spawn import Spawner, SpawnError
 from tests.functional.spawner.inside import inside, spawner
-from tests.hosts import Host, wait_until
+from tests.hosts import DEADLINE, Host, wait_until
 
 USER = 61234  # nobody in particular
 RESOLV = "nameserver 192.0.2.1\nsearch red.internal\n"
 ENV = {"PATH": os.environ["PATH"], "COLOUR": "red"}
-STARTED = 10.0  # seconds within which a command has started
+SLEEP = f"1000.{os.getpid()}"  # seconds; nobody else on this machine sleeps as long
 
 
 def app(*argv: str, **fields: Any) -> RunApp:
@@ -50,7 +50,7 @@ class Client:
         self.guardian = 0
 
     async def receive(self) -> dict[str, Any]:
-        async with asyncio.timeout(STARTED + 5):
+        async with asyncio.timeout(DEADLINE):
             data = await asyncio.get_running_loop().sock_recv(self.session, 4096)
         assert data, "the session ended without a word"
         return dict(msgpack.unpackb(data))
@@ -122,7 +122,7 @@ def test_an_app_has_its_own_network_and_the_callers_user(host: Host) -> None:
     script = """
       ip -br address show eth0; ip route; cat /etc/resolv.conf; hostname; ls /sys/class/net /run/netns
       id -u; id -G; pwd; echo $COLOUR; cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu
-      grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status; ping -c1 -W2 192.0.2.1 | grep -c ttl
+      grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status; ping -c1 -W30 192.0.2.1 | grep -c ttl
       ip link add br1 type bridge || true; ls -l /proc/self/fd | grep -c ' -> '; exit 3
     """
     order = app("sh", "-c", script, uid=USER, gid=USER, groups=(7, USER), cwd="/usr")
@@ -147,7 +147,7 @@ async def leaves_nothing(order: RunApp) -> None:
             assert last == {"exit": 0}
         await holds(unplugged)
         for end in ("client", "guardian", "sigterm"):
-            async with client(running, app("sh", "-c", "setsid sleep 1000 & sleep 1000")) as made:
+            async with client(running, app("sh", "-c", f"setsid sleep {SLEEP} & sleep {SLEEP}")) as made:
                 shown = (await made.receive())["started"]
                 assert Path(f"/proc/{shown}/cmdline").read_bytes().startswith(b"sh\0-c\0")
                 if end == "client":
@@ -162,14 +162,14 @@ def sleepers() -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if (entry / "cmdline").read_bytes() == b"sleep\x001000\0":
+            if (entry / "cmdline").read_bytes() == f"sleep\0{SLEEP}\0".encode():
                 found.append(entry.name)
     return found
 
 
 def test_nothing_is_left_whoever_ends_first(host: Host) -> None:
     bridge(host)
-    inside(host, leaves_nothing, app("sh", "-c", "setsid sleep 1000 & true"))
+    inside(host, leaves_nothing, app("sh", "-c", f"setsid sleep {SLEEP} & true"))
 
 
 async def signals(order: RunApp | Exec) -> list[dict[str, Any]]:
