@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 from pubsub import wire
 from pubsub.changes import Lost, Record
 from pubsub.codec import CodecError, decode, encode
-from pubsub.errors import BusError, ValueTooLarge
+from pubsub.errors import ValueTooLarge
 from pubsub.limits import BATCH_LIMIT, MIB, VALUE_LIMIT
-from pubsub.publisher import Claim, Sender, refusal
+from pubsub.publisher import Claim, Sender
+from pubsub.subscriber import Reader
 
 T = TypeVar("T")
 HOLD_LIMIT = 4 * MIB  # bytes that one end holds while the hub is away or its reader is busy; then the oldest are lost
@@ -101,57 +100,29 @@ class Stream(Claim, Generic[T]):
         self._size -= len(self._held.popleft()[1])
 
 
-class Follower(AsyncIterator[Record[T] | Lost], Generic[T]):
-    """The reader's side, made by `Bus.follow`. One reader; it ends when nobody holds it, or by `close`."""
+class Follower(Reader[Record[T] | Lost], Generic[T]):
+    """The reader's side, made by `Bus.follow`. It gets records, and the news that some are lost."""
 
     def __init__(self, type_: type[T], name: str, sender: Sender, *, last: int) -> None:
+        super().__init__(sender)
         self.name = name
-        self.handle = 0  # of this connection; 0: none yet
         self._type = type_
-        self._sender = sender
         self._last = last
         self._incarnation = 0  # of the stream; 0: not yet known
         self._received = 0  # number of the last record that came; 0: none
         self._expected = 0  # number of the record that the reader should get next; 0: any
         self._held: deque[tuple[int, bytes]] = deque()
         self._size = 0  # bytes held
-        self._error: BusError | None = None
-        self._is_closed = False
-        self._changed = asyncio.Event()
 
-    def __aiter__(self) -> Follower[T]:
-        return self
+    def _question(self) -> wire.Frame:
+        last = ALL if self._received else self._last
+        return wire.Follow(self.handle, self.name, last, self._received, self._incarnation)
 
-    async def __anext__(self) -> Record[T] | Lost:
-        """Wait for the next record, or the news that some are lost. Raises Denied; ends after `close`."""
-        while True:
-            while self._held:
-                found = self._next()
-                if found is not None:
-                    return found
-            if self._error is not None:
-                raise self._error
-            if self._is_closed:
-                raise StopAsyncIteration
-            self._changed.clear()
-            await self._changed.wait()
-
-    def close(self) -> None:
-        """End the subscription."""
-        self._is_closed = True
+    def _drop(self) -> None:
         self._held.clear()
-        self._changed.set()
-        self._sender.answer(wire.Cancel(self.handle))
+        self._size = 0
 
-    def begin(self, handle: int) -> None:
-        """Follow, on a new connection."""
-        self.handle = handle
-        if not self._is_closed and self._error is None:
-            last = ALL if self._received else self._last
-            self._sender.answer(wire.Follow(handle, self.name, last, self._received, self._incarnation))
-
-    def received(self, frame: wire.ToClient) -> None:
-        """Take a frame that carries the handle."""
+    def _take(self, frame: wire.ToClient) -> None:
         if isinstance(frame, wire.Records):
             if self._incarnation not in (0, frame.incarnation):
                 self._expected = 0  # another stream under that name: its numbers begin anew
@@ -162,11 +133,15 @@ class Follower(AsyncIterator[Record[T] | Lost], Generic[T]):
             self._received = frame.first + len(frame.records) - 1
             while self._size > HOLD_LIMIT and len(self._held) > 1:
                 self._size -= len(self._held.popleft()[1])
-        elif isinstance(frame, wire.Refused):
-            self._error = refusal(frame)
-        self._changed.set()
 
     def _next(self) -> Record[T] | Lost | None:
+        while self._held:
+            found = self._next_record()
+            if found is not None:
+                return found
+        return None
+
+    def _next_record(self) -> Record[T] | Lost | None:
         number, value = self._held[0]
         if 0 < self._expected < number:
             lost = Lost(number - self._expected)

@@ -7,7 +7,7 @@ import enum
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from pubsub import names, wire
 from pubsub.changes import Change, Created, Deleted, Modified, Restarted, Stale, Synchronized
@@ -16,6 +16,7 @@ from pubsub.errors import BusError
 from pubsub.publisher import Sender, refusal
 
 T = TypeVar("T")
+C = TypeVar("C")  # what a reader gets
 log = logging.getLogger("pubsub")
 
 
@@ -31,14 +32,75 @@ Key = tuple[str, str]  # table, key
 Waiting = Key | tuple[str, Note]
 
 
-class Subscription(AsyncIterator[Change[T]], Generic[T]):
-    """Made by `Bus.subscribe`. One reader; it ends when nobody holds it, or by `close`."""
+class Reader(AsyncIterator[C]):
+    """What subscriptions and followers share: one reader waits for what comes, until `close` or nobody holds it."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.handle = 0  # of this connection; 0: none yet
+        self._sender = sender
+        self._error: BusError | None = None
+        self._is_closed = False
+        self._changed = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> C:
+        """Wait for what comes next. Raises Denied; ends after `close`."""
+        while (found := self._next()) is None:
+            if self._error is not None:
+                raise self._error
+            if self._is_closed:
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        return found
+
+    def close(self) -> None:
+        """End it; what waits is dropped."""
+        self._is_closed = True
+        self._drop()
+        self._changed.set()
+        self._sender.answer(wire.Cancel(self.handle))
+
+    def begin(self, handle: int) -> None:
+        """Ask, on a new connection."""
+        self.handle = handle
+        if not self._is_closed and self._error is None:
+            self._sender.answer(self._question())
+
+    def received(self, frame: wire.ToClient) -> None:
+        """Take a frame that carries the handle."""
+        if isinstance(frame, wire.Refused):
+            self._error = refusal(frame)
+        else:
+            self._take(frame)
+        self._changed.set()
+
+    def _question(self) -> wire.Frame:
+        """Return the frame that asks the hub for what is wanted, from the beginning."""
+        raise NotImplementedError
+
+    def _take(self, frame: wire.ToClient) -> None:
+        """Keep what a frame brings."""
+        raise NotImplementedError
+
+    def _next(self) -> C | None:
+        """Return what waits first; None when nothing does."""
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        """Forget what waits."""
+        raise NotImplementedError
+
+
+class Subscription(Reader[Change[T]], Generic[T]):
+    """Made by `Bus.subscribe`."""
 
     def __init__(self, type_: type[T], pattern: str, sender: Sender) -> None:
+        super().__init__(sender)
         self.pattern = pattern
-        self.handle = 0  # of this connection; 0: none yet
         self._type = type_
-        self._sender = sender
         self._told: dict[str, dict[str, T]] = {}  # by table: what the reader knows
         self._waiting: OrderedDict[Waiting, bytes | float | None] = OrderedDict()
         self._marked: dict[str, set[str]] = {}  # by table: keys seen since Begin, until Complete
@@ -46,47 +108,31 @@ class Subscription(AsyncIterator[Change[T]], Generic[T]):
         self._sequence: dict[str, int] = {}  # by table: that the last Changes told
         self._starts: dict[str, int] = {}  # by table: writers that the reader knows of
         self._stale: dict[str, float] = {}  # by table: as the reader knows it
-        self._error: BusError | None = None
-        self._is_closed = False
-        self._changed = asyncio.Event()
 
-    def __aiter__(self) -> Subscription[T]:
-        return self
+    def current(self) -> Iterator[tuple[str, T]]:
+        """Give what the reader knows, as (key, value) of all tables."""
+        for entries in self._told.values():
+            yield from entries.items()
 
-    async def __anext__(self) -> Change[T]:
-        """Wait for the next change. Raises Denied; ends after `close`."""
-        while True:
-            while self._waiting:
-                change = self._next_change(*self._waiting.popitem(last=False))
-                if change is not None:
-                    return change
-            if self._error is not None:
-                raise self._error
-            if self._is_closed:
-                raise StopAsyncIteration
-            self._changed.clear()
-            await self._changed.wait()
-
-    def close(self) -> None:
-        """End the subscription."""
-        self._is_closed = True
-        self._waiting.clear()
-        self._changed.set()
-        self._sender.answer(wire.Cancel(self.handle))
-
-    def begin(self, handle: int) -> None:
-        """Subscribe, on a new connection."""
-        self.handle = handle
+    def _question(self) -> wire.Frame:
         self._marked.clear()
         self._begun.clear()
-        if not self._is_closed and self._error is None:
-            self._sender.answer(wire.Subscribe(handle, self.pattern))
+        return wire.Subscribe(self.handle, self.pattern)
 
-    def received(self, frame: wire.ToClient) -> None:
-        """Take a frame that carries the handle."""
+    def _drop(self) -> None:
+        self._waiting.clear()
+
+    def _next(self) -> Change[T] | None:
+        while self._waiting:
+            change = self._next_change(*self._waiting.popitem(last=False))
+            if change is not None:
+                return change
+        return None
+
+    def _take(self, frame: wire.ToClient) -> None:
         match frame:
             case wire.Changes():
-                self._take(frame)
+                self._take_changes(frame)
             case wire.Begin():
                 self._begun.add(frame.table)
                 self._marked[frame.table] = set()
@@ -103,11 +149,8 @@ class Subscription(AsyncIterator[Change[T]], Generic[T]):
                 self._note_writer(frame.table, frame.starts, 0.0)
             case wire.Stale():
                 self._note_writer(frame.table, self._starts.get(frame.table, 0), frame.since)
-            case wire.Refused():
-                self._error = refusal(frame)
-        self._changed.set()
 
-    def _take(self, frame: wire.Changes) -> None:
+    def _take_changes(self, frame: wire.Changes) -> None:
         if frame.previous != self._sequence.get(frame.table, 0):
             log.warning("%s: changes are missing, beginning anew", frame.table)
             self._sender.answer(wire.Cancel(self.handle))
@@ -173,8 +216,3 @@ class Subscription(AsyncIterator[Change[T]], Generic[T]):
             return Created(table=table, scope=scope, key=key, value=new)
         old, told[key] = told[key], new
         return Modified(table=table, scope=scope, key=key, value=new, old=old) if old != new else None
-
-    def current(self) -> Iterator[tuple[str, T]]:
-        """Give what the reader knows, as (key, value) of all tables."""
-        for entries in self._told.values():
-            yield from entries.items()
