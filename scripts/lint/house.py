@@ -45,6 +45,9 @@ PURE = (
     "supervisor/instances/*.py",
     "supervisor/names.py",
     "supervisor/plan.py",
+    "supervisor/probing/health.py",
+    "supervisor/probing/probes.py",
+    "supervisor/probing/track.py",
     "supervisor/status.py",
     "supervisor/uplinks/*.py",
 )
