@@ -9,7 +9,8 @@ import click
 from supervisor.cli.completion import instance_names
 from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.options import Folders, with_folders, with_output
-from supervisor.cli.output import render_object, show, size, table
+from supervisor.cli.output import milliseconds, render_object, show, size, table
+from supervisor.cli.sparkline import draw, terminal_knows_unicode
 
 
 @click.command("describe")
@@ -25,7 +26,7 @@ def describe_command(kind: str, name: str, output: str, folders: Folders) -> Non
     elif output == "name":
         print(name)
     else:
-        print(render_text(found))
+        print(render_text(found, unicode=terminal_knows_unicode()))
 
 
 def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
@@ -35,13 +36,14 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
     from supervisor.cli.processes import measure
     from supervisor.cli.reading import read_now
 
-    statuses, inside, configs, problems, apps = read_now(
+    statuses, inside, configs, problems, apps, told = read_now(
         folders.run,
         (topics.NetworkInstanceStatus, "supervisor", ""),
         (topics.NamespaceStatus, "nsmanager", name),
         (topics.NetworkInstanceConfig, "confd", ""),
         (topics.ConfigProblem, "confd", ""),
         (topics.AppNetworkStatus, "supervisor", ""),
+        (topics.NamespaceConfig, "supervisor", name),
     )
     if name not in statuses.table:
         raise CliError(f"no instance {name}; see `nsvisor get instances`", NOT_FOUND)
@@ -61,6 +63,8 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
         found["waiting"] = list(inside.table[name].waiting)
         found["errors"] = list(inside.table[name].errors)
     found["problems"] = [to_plain(problem) for problem in problems.table.values() if problem.instance == name]
+    found["static_routes"] = [to_plain(route) for route in configs.table[name].routes] if name in configs.table else []
+    found["told_routes"] = [to_plain(route) for route in told.table[name].routes] if name in told.table else []
     found["config"] = to_plain(configs.table[name], sparse=True) if name in configs.table else None
     return found
 
@@ -99,17 +103,17 @@ def describe_uplink(name: str, folders: Folders) -> dict[str, Any]:
     return found
 
 
-def render_text(found: dict[str, Any]) -> str:
-    """Return fields first, then each list of objects as a table of its own."""
+def render_text(found: dict[str, Any], *, unicode: bool = True) -> str:
+    """Return fields first, then each list of objects as a table of its own; without `unicode` in plain ASCII."""
     plain = {key: value for key, value in found.items() if not _is_objects(value) and not isinstance(value, dict)}
     width = max(len(key) for key in plain) + 2
-    lines = [f"{key.replace('_', ' ') + ':':<{width}}{_text(key, value)}" for key, value in plain.items()]
+    lines = [f"{key.replace('_', ' ') + ':':<{width}}{_text(key, value, unicode)}" for key, value in plain.items()]
     for key, value in found.items():
         if isinstance(value, dict) and value:
             lines += ["", f"{key}:", *("  " + line for line in render_object(value, "yaml").splitlines())]
         elif _is_objects(value):
             columns = [name for name in value[0] if any(item[name] not in (None, "", []) for item in value)]
-            cells = [[_text(name, item[name]) for name in columns] for item in value]
+            cells = [[_text(name, item[name], unicode) for name in columns] for item in value]
             titles = [name.upper().replace("_", " ") for name in columns]
             lines += ["", f"{key}:", *("  " + line for line in table(titles, cells).splitlines())]
     return "\n".join(lines)
@@ -119,12 +123,12 @@ def _is_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: Any, unicode: bool) -> str:
     from supervisor.cli.kinds import moment
 
     if value is None or value == "":
         return "-"
-    if key in ("since", "expires"):
+    if key.endswith("since") or key == "expires":
         return moment(value)
     if key == "pss_bytes":
         return size(value)
@@ -132,4 +136,10 @@ def _text(key: str, value: Any) -> str:
         return f"{value:.2f} s"
     if key == "cpu_percent":
         return f"{value:.1f} %"
+    if key == "latency":
+        return milliseconds(value)
+    if key == "mark":
+        return hex(value) if value else "-"
+    if key == "history":
+        return draw(value, unicode=unicode)
     return show(value)

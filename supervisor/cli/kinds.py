@@ -9,7 +9,7 @@ from typing import Any
 
 from pubsub import topics
 from pubsub.codec import to_plain
-from supervisor.cli.output import Column, Row, show, size
+from supervisor.cli.output import Column, Row, few, milliseconds, show, size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,8 @@ INSTANCES = Kind(
         Column("TYPE", "type"),
         Column("STATE", "state"),
         Column("SUBNET", "subnet"),
-        Column("UPLINK", "uplink"),
+        Column("UPLINK", "uplink", row_text=lambda row: show(row["uplinks"] or row["uplink"])),
+        Column("SUBNET6", "subnet6", wide=True),
         Column("PID", "pid", wide=True, text=lambda pid: show(pid or None)),
         Column("NETNS", "netns", wide=True),
         Column("RESTARTS", "restarts"),
@@ -136,13 +137,18 @@ UPLINKS = Kind(
     (
         Column("NAME", "name"),
         Column("UP", "up"),
-        Column("ADDRESSES", "addresses"),
-        Column("GATEWAYS", "gateways"),
-        Column("RESOLVERS", "resolvers", wide=True),
+        Column("HEALTHY", "healthy"),
+        Column("COST", "cost"),
+        Column("LABELS", "labels"),
+        Column("ADDRESSES", "addresses", row_text=lambda row: show(row["addresses"] + row["addresses6"])),
+        Column("GATEWAYS", "gateways", row_text=lambda row: show(row["gateways"] + row["gateways6"])),
+        Column("LATENCY", "latency", text=milliseconds),
         Column("MTU", "mtu", wide=True),
-        Column("MARK", "mark", wide=True, text=hex),
-        Column("TABLE", "table", wide=True),
-        Column("INSTANCES", "instances"),
+        Column("MARK", "mark", wide=True, text=lambda mark: hex(mark) if mark else "-"),
+        Column("TABLE", "table", wide=True, text=lambda table: show(table or None)),
+        Column("RESOLVERS", "resolvers", wide=True),
+        Column("SINCE", "since", wide=True, text=moment),
+        Column("INSTANCES", "instances", text=few),
         Column("REASON", "reason"),
     ),
     rows=_uplinks,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 GAP = "  "  # between columns
+FEW = 4  # values of a cell that may have a thousand
 STYLES = {
     "ok": "green",
     "note": "cyan",
@@ -43,6 +44,11 @@ class Column:
     key: str
     wide: bool = False  # only in `-o wide`
     text: Callable[[Any], str] = show
+    row_text: Callable[[Row], str] | None = None  # where a cell tells more than one field
+
+    def cell(self, row: Row) -> str:
+        """Return the row's text in this column."""
+        return self.row_text(row) if self.row_text else self.text(row[self.key])
 
 
 def render_rows(columns: Sequence[Column], rows: Sequence[Row], output: str, name_key: str) -> str:
@@ -52,7 +58,7 @@ def render_rows(columns: Sequence[Column], rows: Sequence[Row], output: str, nam
     if output == "name":
         return "\n".join(str(row[name_key]) for row in rows)
     shown = [column for column in columns if not column.wide or output == "wide"]
-    cells = [[column.text(row[column.key]) for column in shown] for row in rows]
+    cells = [[column.cell(row) for column in shown] for row in rows]
     return table([column.title for column in shown], cells)
 
 
@@ -89,6 +95,17 @@ def _rich_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     with console.capture() as capture:
         console.print(made)
     return capture.get().rstrip("\n")
+
+
+def few(values: Sequence[Any]) -> str:
+    """Return the first of many values, and how many more there are."""
+    more = f" +{len(values) - FEW}" if len(values) > FEW else ""
+    return show(values[:FEW]) + more
+
+
+def milliseconds(number: float) -> str:
+    """Return a latency; 0 is none."""
+    return f"{number:.1f} ms" if number else "-"
 
 
 def size(number: float) -> str:
