@@ -48,7 +48,8 @@ def page(port: str, text: str) -> None:
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = f"{text} to {self.client_address[0]}\n".encode()
+            asker = self.client_address[0].removeprefix("::ffff:")  # RFC 4291, 2.5.5.2: an IPv4 address
+            body = f"{text} to {asker}\n".encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -57,15 +58,18 @@ def page(port: str, text: str) -> None:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("0.0.0.0", int(port)), Page) as server:
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6  # IPv4 too, see ipv6(7)
+
+    with Server(("::", int(port)), Page) as server:
         print("ready", flush=True)
         server.serve_forever()
 
 
 def echo(port: str) -> None:
     """Send every datagram back."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("0.0.0.0", int(port)))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+        server.bind(("::", int(port)))
         print("ready", flush=True)
         while True:
             data, peer = server.recvfrom(2048)
@@ -85,7 +89,7 @@ def stream(address: str, port: str, rate: str = "1000") -> None:
         running = False
 
     signal.signal(signal.SIGINT, stop)
-    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     client.connect((address, int(port)))
     missing: set[int] = set()
     sent, refused, newest, end = 0, 0, -1, -1
