@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": ("doctor", "Look for what stands in the way on this host."),
     "down": ("down", "Take all instances down and stop nsvisord."),
     "exec": ("run", "Run a command inside the network namespace of an instance."),
+    "explain": ("explain", "Tell the way a packet would take, and what decides each step."),
     "get": ("get", "List instances, apps, leases, portmaps, uplinks or tables."),
     "logs": ("logs", "Print the log of an instance."),
     "plan": ("plan", "Print what applying FILEs would change, as shell commands."),
