@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
@@ -16,10 +17,20 @@ INPUT = """
 		iifname "lo" accept
 		iifname "{bridge}" udp sport 68 udp dport 67 accept
 		iifname "{bridge}" ip saddr != {subnet} drop
-		ct state established,related accept
+{input6}		ct state established,related accept
 		iifname "{bridge}" meta l4proto {{ tcp, udp }} th dport 53 accept
 		iifname "{bridge}" icmp type echo-request accept
 {input_link}	}}
+"""
+
+# Of neighbour discovery what a router must hear, by its own link only: no router leaves a hop limit of 255 (RFC 4861).
+# Other routers' advertisements and redirects, and other servers' DHCPv6, are accepted by no rule.
+INPUT6 = """\
+		iifname "{bridge}" ip6 saddr != {{ ::, fe80::/64, {subnet6} }} drop
+		iifname "{bridge}" icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} \
+ip6 hoplimit 255 accept
+		iifname "{bridge}" ip6 saddr fe80::/64 udp dport 547 accept
+		iifname "{bridge}" icmpv6 type echo-request accept
 """
 
 FORWARD = """
@@ -27,45 +38,68 @@ FORWARD = """
 	chain forward {{
 		type filter hook forward priority filter; policy drop;
 		iifname "{bridge}" ip saddr != {subnet} drop
-		ct state established,related accept
+{forward6}{forward_apps}{clamp}		ct state established,related accept
 {forward_link}	}}
 """
 
+# An app that doesn't ask for the MTU sends and gets segments that fit all the same.
+CLAMP = "\t\ttcp flags syn tcp option maxseg size set rt mtu\n"
+
+# The answers go from app to app, not by us: what is seen of such a connection may look invalid.
+FORWARD_APP = '\t\tiifname "{bridge}" oifname "{bridge}" ip daddr {to} accept\n'
+
+FORWARD6 = '\t\tiifname "{bridge}" ip6 saddr != {subnet6} drop\n'
+
 NAT = """
 	# from an outer port of the link's address to an app
-	map portmap {{
-		type inet_proto . inet_service : ipv4_addr . inet_service
+	map portmap{v} {{
+		type inet_proto . inet_service : {type} . inet_service
 {elements}	}}
+"""
 
+PREROUTING = """
 	chain prerouting {{
 		type nat hook prerouting priority dstnat; policy accept;
-		iifname "{link}" ip daddr {address} dnat ip to meta l4proto . th dport map @portmap
-	}}
+{rules}	}}
+"""
+DNAT = '\t\tiifname "{link}" {ip} daddr {address} dnat {ip} to meta l4proto . th dport map @portmap{v}\n'
 
+POSTROUTING = """
 	chain postrouting {{
 		type nat hook postrouting priority srcnat; policy accept;
-		oifname "{link}" ip saddr {subnet} snat ip to {address}
-	}}
+{rules}	}}
 """
+SNAT = '\t\toifname "{link}" {ip} saddr {subnet} snat {ip} to {address}\n'
 
 
 def table(config: NamespaceConfig) -> NftTable:
-    """Return the table. IPv6 is dropped: nothing accepts it."""
+    """Return the table. Without an address of the bridge, IPv6 is dropped: nothing accepts it."""
     names = {"bridge": BRIDGE, "subnet": str(config.bridge.network)}
+    on6 = config.bridge6 is not None
+    if config.bridge6 is not None:
+        names["subnet6"] = str(config.bridge6.network)
     link = config.link
-    if link is None:
-        text = INPUT.format(**names, input_link="") + FORWARD.format(**names, forward_link="")
-    else:
-        names |= {"link": link.ifname, "address": str(link.address.ip)}
-        text = INPUT.format(**names, input_link=_from_host(link))
-        text += FORWARD.format(**names, forward_link=_through(link))
-        text += NAT.format(**names, elements=_elements(config))
+    text = INPUT.format(
+        **names, input6=INPUT6.format(**names) if on6 else "", input_link=_from_host(link, on6=on6) if link else ""
+    )
+    text += FORWARD.format(
+        **names,
+        forward6=FORWARD6.format(**names) if on6 else "",
+        forward_apps="".join(FORWARD_APP.format(**names, to=route.to) for route in config.app_routes),
+        clamp=CLAMP if link else "",
+        forward_link=_through(link) if link else "",
+    )
+    if link is not None:
+        text += _nat(config, link)
     return NftTable("inet", NFT_TABLE, text)
 
 
-def _from_host(link: NamespaceLink) -> str:
-    """Return the rule by which the host can try whether the link works."""
-    return f'\t\tiifname "{link.ifname}" ip saddr {link.gateway} icmp type echo-request accept\n'
+def _from_host(link: NamespaceLink, *, on6: bool) -> str:
+    """Return the rules by which the host can try whether the link works."""
+    rules = f'\t\tiifname "{link.ifname}" ip saddr {link.gateway} icmp type echo-request accept\n'
+    if on6 and link.gateway6 is not None:
+        rules += f'\t\tiifname "{link.ifname}" ip6 saddr {link.gateway6} icmpv6 type echo-request accept\n'
+    return rules
 
 
 def _through(link: NamespaceLink) -> str:
@@ -73,13 +107,35 @@ def _through(link: NamespaceLink) -> str:
     return outwards + f'\t\tiifname "{link.ifname}" oifname "{BRIDGE}" ct status dnat accept\n'
 
 
-def _elements(config: NamespaceConfig) -> str:
-    """Return the map's elements, in order; an app without an address has none."""
-    found: dict[tuple[str, int], tuple[IPv4Address, int]] = {}
+def _nat(config: NamespaceConfig, link: NamespaceLink) -> str:
+    """Return the maps of the ports, and both chains of NAT; a routed prefix keeps its addresses on the way out."""
+    maps = NAT.format(v="", type="ipv4_addr", elements=_elements(config, 4))
+    dnat = DNAT.format(link=link.ifname, ip="ip", address=link.address.ip, v="")
+    snat = _snat(link, config.bridge, link.address)
+    if config.bridge6 is not None and link.address6 is not None:
+        maps += NAT.format(v="6", type="ipv6_addr", elements=_elements(config, 6))
+        dnat += DNAT.format(link=link.ifname, ip="ip6", address=link.address6.ip, v="6")
+        snat += _snat(link, config.bridge6, link.address6) if config.nat6 else ""
+    return maps + PREROUTING.format(rules=dnat) + POSTROUTING.format(rules=snat)
+
+
+def _snat(link: NamespaceLink, bridge: IPv4Interface | IPv6Interface, address: IPv4Interface | IPv6Interface) -> str:
+    ip = "ip" if bridge.version == 4 else "ip6"
+    return SNAT.format(link=link.ifname, ip=ip, subnet=bridge.network, address=address.ip)
+
+
+def _elements(config: NamespaceConfig, version: int) -> str:
+    """Return a map's elements, in order; an app without an address of that version has none."""
+    found: dict[tuple[str, int], tuple[IPv4Address | IPv6Address, int]] = {}
     for app in config.apps:
-        if app.address is not None:
-            found |= {(port.protocol, port.outer): (app.address, port.inner) for port in app.ports}
-    words = [
+        address = app.address if version == 4 else app.address6
+        if address is not None:
+            found |= {(port.protocol, port.outer): (address, port.inner) for port in app.ports}
+    return _element_list(
         f"{protocol} . {outer} : {address} . {inner}" for (protocol, outer), (address, inner) in sorted(found.items())
-    ]
-    return f"\t\telements = {{ {', '.join(words)} }}\n" if words else ""
+    )
+
+
+def _element_list(words: Iterable[str]) -> str:
+    text = ", ".join(words)
+    return f"\t\telements = {{ {text} }}\n" if text else ""

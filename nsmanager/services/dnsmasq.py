@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 
 from nsmanager.items.service import Service
 from nsmanager.names import BRIDGE
 from nsmanager.place import Place
-from pubsub.topics import NamespaceConfig
+from pubsub.topics import Dhcp6Mode, NamespaceApp, NamespaceConfig
 
 NAME = "dnsmasq"
+# Of a /64, for those that have no address of their own in stateful mode: no EUI-64 address lies there (RFC 4291).
+FIRST_LEASED6, LAST_LEASED6 = 0x1_0000, 0x1_FFFF
 
 
 def service(config: NamespaceConfig, place: Place) -> Service:
-    """Return dnsmasq for an instance. Hosts, app addresses and servers change without a restart."""
+    """Return dnsmasq for an instance. Hosts, app addresses, servers and DHCP's options change without a restart."""
     conf = str(place.run / "dnsmasq.conf")
     pid_file = str(place.run / "dnsmasq.pid")
     reloadable = {
         str(place.run / "dnsmasq.hosts"): _hosts(config),
         str(place.run / "dnsmasq.apps"): _apps(config),
         str(place.run / "dnsmasq.servers"): _lines(f"server={server}" for server in config.servers),
+        str(place.run / "dnsmasq.options"): _lines(_options(config)),
     }
-    hosts_file, apps_file, servers_file = reloadable
+    hosts_file, apps_file, servers_file, options_file = reloadable
     text = _lines(
         (
             f"# instance {place.name}; written by its manager",
@@ -42,7 +46,13 @@ def service(config: NamespaceConfig, place: Place) -> Service:
             f"domain={config.domain}",
             f"local=/{config.domain}/",
             "# DHCP",
-            *_dhcp(config, place, apps_file),
+            f"dhcp-range={config.range.first},{config.range.last},{config.bridge.netmask},{int(config.lease_time)}",
+            *([_range6(config, config.bridge6)] if config.bridge6 is not None else []),
+            f"dhcp-hostsfile={apps_file}",
+            f"dhcp-optsfile={options_file}",
+            f"dhcp-leasefile={place.leases}",
+            "dhcp-authoritative",
+            "no-ping",
         )
     )
     return Service(
@@ -55,40 +65,53 @@ def service(config: NamespaceConfig, place: Place) -> Service:
     )
 
 
-def _dhcp(config: NamespaceConfig, place: Place, apps_file: str) -> list[str]:
-    """Return the lines about DHCP; options by number, as in RFC 2132 and 3442."""
+def _range6(config: NamespaceConfig, bridge: IPv6Interface) -> str:
+    """Return which addresses are given by DHCPv6; the router and the prefix are told by radvd."""
+    prefix = bridge.network
+    leased = f"{prefix.network_address},static"  # who asks for an address gets none
+    if config.dhcp6 is Dhcp6Mode.STATEFUL:
+        leased = f"{prefix.network_address + FIRST_LEASED6},{prefix.network_address + LAST_LEASED6}"
+    return f"dhcp-range={leased},{prefix.prefixlen},{int(config.lease_time)}"
+
+
+def _options(config: NamespaceConfig) -> list[str]:
+    """Return what DHCP tells; options by number, as in RFC 2132, 3442 and 3646."""
     gateway = config.bridge.ip
-    lines = [
-        f"dhcp-range={config.range.first},{config.range.last},{config.bridge.netmask},{int(config.lease_time)}",
-        f"dhcp-hostsfile={apps_file}",
-        f"dhcp-leasefile={place.leases}",
-        "dhcp-authoritative",
-        "no-ping",
-        f"dhcp-option=3,{gateway}",
-        f"dhcp-option=6,{gateway}",
-        f"dhcp-option=15,{config.domain}",
-        f"dhcp-option=26,{config.mtu}",
-    ]
+    lines = [f"3,{gateway}", f"6,{gateway}", f"15,{config.domain}", f"26,{config.mtu}"]
     if config.ntp:
-        lines.append("dhcp-option=42," + ",".join(str(server) for server in config.ntp))
+        lines.append("42," + ",".join(str(server) for server in config.ntp))
     if config.routes:  # a client that gets 121 ignores 3, so the default route stands here too
         routes = [f"0.0.0.0/0,{gateway}", *(f"{route.to},{route.via}" for route in config.routes)]
-        lines.append("dhcp-option=121," + ",".join(routes))
+        lines.append("121," + ",".join(routes))
+    if config.bridge6 is not None:
+        lines += [f"option6:23,[{config.bridge6.ip}]", f"option6:24,{config.domain}"]
     return lines
 
 
 def _hosts(config: NamespaceConfig) -> str:
     """Return the names of the config's hosts and of the apps with an address, as hosts(5)."""
-    apps = {app.name: app.address for app in config.apps if app.address is not None}
-    return _lines(f"{address} {name}" for name, address in sorted((apps | config.hosts).items()))
+    found: list[tuple[str, IPv4Address | IPv6Address]] = list(config.hosts.items())
+    for app in config.apps:
+        if app.name not in config.hosts:
+            found += [(app.name, address) for address in _addresses(config, app)]
+    return _lines(f"{address} {name}" for name, address in sorted(found, key=lambda pair: (pair[0], pair[1].version)))
+
+
+def _addresses(config: NamespaceConfig, app: NamespaceApp) -> list[IPv4Address | IPv6Address]:
+    """Return what an app can be reached by."""
+    addresses = (app.address, app.address6 if config.bridge6 is not None else None)
+    return [address for address in addresses if address is not None]
 
 
 def _apps(config: NamespaceConfig) -> str:
-    """Return who gets which address by DHCP."""
-    return _lines(
-        f"{app.mac},{app.address},{app.name}" if app.address is not None else f"{app.mac},{app.name}"
-        for app in sorted(config.apps, key=lambda app: app.name)
-    )
+    """Return who gets which addresses by DHCP."""
+    lines = []
+    for app in sorted(config.apps, key=lambda app: app.name):
+        words = [str(app.mac), *([str(app.address)] if app.address is not None else [])]
+        if config.bridge6 is not None and config.dhcp6 is Dhcp6Mode.STATEFUL and app.address6 is not None:
+            words.append(f"[{app.address6}]")
+        lines.append(",".join((*words, app.name)))
+    return _lines(lines)
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,13 +25,14 @@ RUN_DIR = "/run/nsvisor"
 NAME = "red"
 REPAIR = 30.0  # seconds; half of a full pass, which would find it though no event told of it
 HOST_MAC = "02:00:00:00:00:fe"  # of the host's end of the link
+LINK = NamespaceLink(
+    ifname="up0",
+    address=IPv4Interface("100.127.0.1/31"),
+    gateway=IPv4Address("100.127.0.0"),
+    gateway_mac=MacAddress.parse(HOST_MAC),
+)
 CONFIG = NamespaceConfig(
-    link=NamespaceLink(
-        ifname="up0",
-        address=IPv4Interface("100.127.0.1/31"),
-        gateway=IPv4Address("100.127.0.0"),
-        gateway_mac=MacAddress.parse(HOST_MAC),
-    ),
+    link=LINK,
     bridge=IPv4Interface("10.1.0.1/24"),
     mtu=1500,
     domain="red.internal",
@@ -47,6 +48,15 @@ CONFIG = NamespaceConfig(
         ),
     ),
 )
+INNER_MAC = "02:00:00:00:00:ff"  # of the instance's end
+LINK6 = msgspec.structs.replace(
+    LINK,
+    mac=MacAddress.parse(INNER_MAC),
+    address6=IPv6Interface("fd6e:7376:6973::3/127"),
+    gateway6=IPv6Address("fd6e:7376:6973::2"),
+)
+BRIDGE6 = IPv6Interface("fd00:1::1/64")
+APP6 = IPv6Address("fd00:1::ff:fe00:80")  # of the app, by its MAC
 
 
 class Rig:
@@ -90,6 +100,19 @@ class Rig:
     def start(self) -> None:
         """Start the manager."""
         self.pid = self.order(f"manager {NAME} {UID_BASE} /run/{NAME}.log")
+
+    def with_ipv6(self, **changes: Any) -> Host:
+        """Give instance and host IPv6 too, start the manager; return the config's app, which has its port."""
+        self.host.sh(f"""
+            ip addr add {LINK6.gateway6}/127 dev v-{NAME} nodad
+            ip neigh add {LINK6.address6.ip if LINK6.address6 else ""} lladdr {INNER_MAC} dev v-{NAME} nud permanent
+        """)
+        app = self.app(ifname="p-web", address6=APP6)
+        self.publish(**{"link": LINK6, "bridge6": BRIDGE6, "apps": (app,), **changes})
+        made = self.attach("web", str(app.mac))
+        self.start()
+        self.wait_ready()
+        return made
 
     def kill(self) -> None:
         """Kill the manager, as nothing could forbid."""
@@ -156,11 +179,18 @@ class Rig:
         return self.inside("""
             for link in lo up0 br0; do ip -o link show "$link" | sed 's/^[0-9]*: //'; done
             ip -o -4 addr show | awk '{print $2, $4}'
+            ip -o -6 addr show | awk '{print $2, $4}'
             ip -4 route show table all
+            ip -6 route show table all | sort
             ip -4 neigh show nud permanent
+            ip -6 neigh show nud permanent
             ip link show master br0 | sed 's/^[0-9]*: //'
             sysctl net.ipv4.ip_forward net.ipv4.conf.all net.ipv4.conf.up0 net.ipv4.conf.br0 net.bridge
-            sysctl net.ipv6.conf.all.disable_ipv6
+            sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.all.forwarding net.ipv6.conf.all.accept_source_route
+            for link in lo up0 br0; do sysctl net.ipv6.conf.$link.disable_ipv6; done
+            for link in up0 br0; do for name in accept_ra accept_redirects addr_gen_mode; do
+                sysctl net.ipv6.conf.$link.$name
+            done; done
             nft -s list ruleset
         """)
 
@@ -169,4 +199,8 @@ class Rig:
 
     def dnsmasq(self) -> int:
         """Return the pid in dnsmasq's pid file."""
-        return int(self.host.read_file(f"{RUN_DIR}/instances/{NAME}/dnsmasq.pid"))
+        return self.service("dnsmasq")
+
+    def service(self, name: str) -> int:
+        """Return the pid in a service's pid file."""
+        return int(self.host.read_file(f"{RUN_DIR}/instances/{NAME}/{name}.pid"))
