@@ -6,6 +6,7 @@ import dataclasses
 
 from nsmanager.marks import LINK_GROUP
 from nsmanager.names import BRIDGE
+from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.way.judge import Trial
 from supervisor.cli.way.kernel import Kernel, Route
 from supervisor.cli.way.packet import Packet, Step, Way
@@ -121,6 +122,8 @@ def walk(instance: str, packet: Packet) -> Way:
     """Follow a packet of an app of an instance. Raises CliError when the kernel can't be asked."""
     walker = Walker()
     kernel, host = Kernel(instance), Kernel()
+    if not kernel.link(BRIDGE):
+        raise CliError(f"no instance {instance} here: no link {BRIDGE} in /run/netns/{instance}", NOT_FOUND)
     packet = dataclasses.replace(packet, iif=BRIDGE, iifgroup=kernel.group(BRIDGE))
     first = kernel.route(packet)
     if first.dev == BRIDGE and first.type == "unicast":

@@ -1,0 +1,218 @@
+"""What `nsvisor explain` says of a packet's way is what happens to one that is sent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.hosts import Daemon, Topology, wait_until
+from tests.hosts.topology import OUTSIDE
+
+INSTANCES = {
+    "red": {
+        "subnet": "10.1.0.0/24",
+        "uplinks": ["eth0"],
+        "apps": {"web": {"address": "10.1.0.80", "ports": ["8080:80/tcp"]}},
+    },
+    "blue": {"subnet": "10.1.0.0/24", "uplinks": ["eth1"]},
+    "same": {"subnet": "10.3.0.0/24", "uplinks": ["eth0"]},
+    "lone": {"subnet": "10.9.0.0/24", "uplinks": []},
+}
+PAGE = "busybox httpd -f -p 80 -h /run/page"
+HOST_SERVICE = 8222  # TCP port of a service of the host itself
+
+
+class Lab:
+    """A daemon with four instances on two uplinks; red's app serves a page."""
+
+    def __init__(self, topology: Topology, daemon: Daemon) -> None:
+        self.host = topology.host
+        self.daemon = daemon
+
+    def explain(self, instance: str, *args: object) -> dict[str, Any]:
+        """Return what `explain -o json` prints."""
+        found: dict[str, Any] = json.loads(self.daemon.cli("explain", instance, *args, "-o", "json", check=True).stdout)
+        return found
+
+    def fetches(self, instance: str, address: str, port: int, patience: int) -> bool:
+        """Tell whether an app of the instance gets a page within `patience` seconds."""
+        url = f"http://{address}:{port}/"
+        return self.daemon.cli("run", instance, "--", "curl", "-sS", "--max-time", patience, url).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Topology(2) as topology, Daemon(topology.host, {"instances": INSTANCES}) as daemon:
+        daemon.wait_ready("red", "blue", "same", "lone")
+        host = topology.host
+        host.serve_page("the host", HOST_SERVICE)
+        host.put_file("/run/page/index.html", "red's page")
+        app = host.popen(
+            [daemon.command, "run", "red", "--name", "web", "--", *PAGE.split()],
+            env=daemon.environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(lambda: "red's page" in host.fetch("http://192.168.0.2:8080/"), what="the app")
+        yield Lab(topology, daemon)
+        app.terminate()
+        app.wait()
+
+
+def passed(way: dict[str, Any]) -> list[str]:
+    """Return the namespaces that it passes, in order."""
+    places = [step["where"] for step in way["steps"]]
+    return [place for place, before in zip(places, [None, *places], strict=False) if place != before]
+
+
+def decided(way: dict[str, Any], what: str, where: str = "host") -> list[str]:
+    """Return the texts by which a step was decided."""
+    return [words for step in way["steps"] if (step["what"], step["where"]) == (what, where) for words in step["by"]]
+
+
+@pytest.mark.parametrize(
+    ("instance", "address", "port", "end", "places"),
+    [
+        ("red", OUTSIDE, 80, "leaves", ["red", "host"]),
+        ("blue", OUTSIDE, 80, "leaves", ["blue", "host"]),
+        ("same", "192.168.0.2", 8080, "delivered", ["same", "host", "red"]),
+        ("red", "192.168.0.2", 8080, "delivered", ["red", "host", "red"]),
+        ("blue", "192.168.0.2", 8080, "delivered", ["blue", "host", "outside", "host", "red"]),
+        ("same", "192.168.0.2", HOST_SERVICE, "dropped", ["same", "host"]),
+        ("same", "100.127.0.0", HOST_SERVICE, "leaves", ["same", "host"]),  # the link pool is nobody's outside
+        ("lone", OUTSIDE, 80, "unreachable", ["lone"]),
+    ],
+)
+def test_the_way_is_the_one_that_packets_take(  # noqa: PLR0917  # a table
+    lab: Lab, instance: str, address: str, port: int, end: str, places: list[str]
+) -> None:
+    way = lab.explain(instance, "--to", address, "--port", f"{port}/tcp")
+    assert (way["end"], passed(way)) == (end, places), way
+    assert "unknown" not in {step["what"] for step in way["steps"]}, way
+    reached = end in ("leaves", "delivered") and address != "100.127.0.0"
+    assert lab.fetches(instance, address, port, patience=30 if reached else 2) == reached
+
+
+def test_each_step_names_what_decided_it(lab: Lab) -> None:
+    way = lab.explain("red", "--to", OUTSIDE, "--port", "80/tcp")
+    link = next(step["result"].split()[-1] for step in way["steps"] if step["what"] == "nat")
+    assert (way["app"], way["source"]) == ("web", "10.1.0.80")
+    assert decided(way, "route", "red")[0].startswith("default via 100.127.")
+    assert decided(way, "nat", "red") == [f'postrouting: oifname "up0" ip saddr 10.1.0.0/24 snat ip to {link}']
+    mark = int(lab.daemon.get("uplinks")[0]["mark"])
+    assert f'@uplink_of has "v-red" : 0x{mark:08x}' in decided(way, "mark")
+    assert f'@link_addresses has "v-red" . {link}' in decided(way, "mark")
+    [rule] = decided(way, "rule")
+    assert f"fwmark 0x{mark:x}/0xffff" in rule
+    [route] = decided(way, "route")
+    assert route.startswith("default via 192.168.0.1 dev eth0 table ")
+    assert f'@ways_out has 0x{mark:08x} . "eth0"' in decided(way, "filter")
+    assert [step["result"] for step in way["steps"] if step["where"] == "host" and step["what"] == "nat"] == [
+        "source becomes 192.168.0.2"
+    ]
+
+
+def test_its_commands_can_be_repeated(lab: Lab) -> None:
+    way = lab.explain("blue", "--to", "192.168.0.2", "--port", "8080/tcp")
+    commands = {command for step in way["steps"] for command in step["asked"]}
+    assert len(commands) > 10
+    for command in commands:
+        if " uplink_addresses " in command or " port_maps " in command:
+            assert "elements = {" in lab.host.sh(command)
+        else:
+            lab.host.sh(command)
+
+
+def test_the_own_subnet_is_switched(lab: Lab) -> None:
+    way = lab.explain("red", "--to", "10.1.0.9")
+    assert way["end"] == "bridge"
+    assert "own subnet" in way["words"]
+
+
+def test_an_address_of_another_instances_subnet_is_somewhere_outside(lab: Lab) -> None:
+    way = lab.explain("same", "--to", "10.1.0.80", "--port", "80/tcp")
+    assert (way["end"], passed(way)) == ("leaves", ["same", "host"])
+
+
+def test_the_instances_own_services_are_told(lab: Lab) -> None:
+    assert lab.explain("red", "--to", "10.1.0.1", "--port", "53/udp")["end"] == "delivered"
+    assert lab.explain("red", "--to", "10.1.0.1", "--port", "22/tcp")["end"] == "dropped"
+
+
+def test_a_forged_source_is_refused(lab: Lab) -> None:
+    way = lab.explain("red", "--from", "10.77.0.1")
+    assert way["end"] == "dropped"
+    assert "martian" in way["words"]
+
+
+def test_a_strangers_firewall_is_named(lab: Lab) -> None:
+    lab.host.sh("nft 'table ip other { chain pass { type filter hook forward priority 10; policy drop; }; }'")
+    try:
+        way = lab.explain("red")
+    finally:
+        lab.host.sh("nft delete table ip other")
+    assert way["end"] == "dropped"
+    assert "policy drop (table ip other)" in way["words"]
+
+
+def test_without_our_table_the_rule_that_fails_closed_is_named(lab: Lab) -> None:
+    lab.daemon.stop()
+    try:
+        lab.host.sh("nft delete table inet nsvisor")
+        way = lab.explain("red")
+    finally:
+        lab.daemon.start()
+    assert way["end"] == "unreachable"
+    assert any("fwmark 0/0xffff unreachable" in words for words in decided(way, "route")), way
+    wait_until(lambda: lab.explain("red")["end"] == "leaves", what="the way's return")
+
+
+def test_an_uplink_that_is_down_is_named(lab: Lab) -> None:
+    lab.host.sh("ip link set eth0 down")
+    try:
+        way = wait_until(
+            lambda: found if (found := lab.explain("red"))["end"] == "unreachable" else None, what="the uplink's end"
+        )
+        hairpin = lab.explain("blue", "--to", "192.168.0.2", "--port", "8080/tcp")
+        other = lab.explain("blue")
+    finally:
+        lab.host.sh("ip link set eth0 up; ip route replace default via 192.168.0.1")
+    assert "eth0 has no way out now" in way["words"]
+    assert any(words.startswith("unreachable default") for words in decided(way, "route"))
+    assert (hairpin["end"], other["end"]) == ("leaves", "leaves")
+    wait_until(lambda: lab.explain("red")["end"] == "leaves", what="the way's return")
+
+
+def test_the_text_ends_with_the_outcome_and_wide_shows_commands(lab: Lab) -> None:
+    text = lab.daemon.cli("explain", "red", check=True).stdout
+    assert text.splitlines()[-1].startswith("leaves: by eth0 to 192.168.0.1")
+    assert "# " not in text
+    wide = lab.daemon.cli("explain", "red", "-o", "wide", check=True).stdout
+    assert "# nft get element inet nsvisor uplink_of '{ \"v-red\" }'" in wide
+    assert lab.daemon.cli("explain", "red", "-o", "name", check=True).stdout == "leaves\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("nobody",), 3),
+        (("red", "--app", "nobody"), 3),
+        (("red", "--to", "2001:db8::1", "--from", "10.1.0.80"), 2),
+        (("red", "--to", "www.example.test"), 2),
+        (("nobody", "--from", "10.1.0.80"), 3),
+    ],
+)
+def test_mistakes_are_told(lab: Lab, args: tuple[str, ...], code: int) -> None:
+    done = lab.daemon.cli("explain", *args)
+    assert done.returncode == code, done.stderr
+    assert "internal error" not in done.stderr
+
+
+def test_one_without_rights_is_told_so(lab: Lab) -> None:
+    done = lab.host.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", lab.daemon.command, "explain", "red"],
+        env=lab.daemon.environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 7, done.stderr
