@@ -32,15 +32,20 @@ async def echo(probe: Probe, deadline: float) -> None:
         else:
             sock.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, only(ECHO_REPLY6))
         sock.connect(peer(probe))
-        sock.send(request(token) if v4 else HEADER.pack(ECHO_REQUEST6, 0, 0, 0, 1) + token)  # v6: the kernel sums up
+        sock.send(request(token) if v4 else request6(token))
         await read_until(sock, deadline, "no echo reply", lambda: sock.recv(2048).endswith(token))
 
 
 def request(token: bytes) -> bytes:
-    """Return an ICMP echo request with its checksum."""
+    """Return an ICMP echo request with its checksum. The identifier differs, for a NAT tells flows apart by it."""
     identifier = int.from_bytes(token[:2], "big")
     summed = checksum(HEADER.pack(ECHO_REQUEST, 0, 0, identifier, 1) + token)
     return HEADER.pack(ECHO_REQUEST, 0, summed, identifier, 1) + token
+
+
+def request6(token: bytes) -> bytes:
+    """Return an ICMPv6 echo request; the kernel puts in the checksum (RFC 3542, 3.1)."""
+    return HEADER.pack(ECHO_REQUEST6, 0, 0, int.from_bytes(token[:2], "big"), 1) + token
 
 
 def checksum(data: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import itertools
 import logging
 import time
@@ -26,6 +27,15 @@ log = logging.getLogger(__name__)
 ASK = {Kind.ARP: arp, Kind.ND: solicit, Kind.ECHO: echo, Kind.TCP: tcp, Kind.HTTP: http}
 SPREAD = 0.5  # seconds over which the first tries are spread, so that a hundred probes don't ask together
 SAVE_PAUSE = 1.0  # seconds between two writes of what the probes found; a change of up or down is written at once
+TELL_PAUSE = 1.0  # seconds between two tellings where only a reason has other words; all else is told at once
+
+
+class Change(enum.IntEnum):
+    """How much of an uplink's health changed; the greater one counts."""
+
+    NONE = 0
+    WORDS = 1
+    HEALTH = 2
 
 
 class Prober:
@@ -46,12 +56,14 @@ class Prober:
         self._tasks: dict[str, tuple[Probe, asyncio.Task[None]]] = {}  # by key
         self._due = asyncio.Event()  # the tasks are not what `_active` says
         self._unsaved = asyncio.Event()
+        self._untold = asyncio.Event()  # a reason has other words
 
     async def run(self) -> None:
         """Probe. Runs until cancelled; what was found is on disk then."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_saved())
+                group.create_task(self._keep_told())
                 while True:
                     self._adjust(group)
                     await self._due.wait()
@@ -124,8 +136,7 @@ class Prober:
         if track.up != before.up:
             self._log_change(probe, track)
             self._memory.save(self._tracks)
-        if self._judge(probe.way.ifname):
-            self._changed()
+        self._tell(self._judge(probe.way.ifname))
 
     def _log_change(self, probe: Probe, track: Track) -> None:
         if track.up:
@@ -141,12 +152,10 @@ class Prober:
         """Bring the health of all up to date."""
         for ifname in self._health.keys() - self._followed.keys():
             del self._health[ifname]
-        changed = [self._judge(ifname) for ifname in self._followed]
-        if any(changed):
-            self._changed()
+        self._tell(max((self._judge(ifname) for ifname in self._followed), default=Change.NONE))
 
-    def _judge(self, ifname: str) -> bool:
-        """Bring an uplink's health up to date; tell whether it changed. One that is new changed if it isn't healthy."""
+    def _judge(self, ifname: str) -> Change:
+        """Bring an uplink's health up to date; return what changed. One that is new changed if it isn't healthy."""
         before = self._health.get(ifname)
         health = judge((probe, self._track(probe)) for probe in self._followed[ifname])
         self._health[ifname] = health
@@ -155,13 +164,30 @@ class Prober:
                 log.info("uplink %s: healthy", ifname)
             else:
                 log.warning("uplink %s: not healthy: %s", ifname, health.reason)
-        return health != (before or Health(endpoints_up=health.endpoints_up))
+        if before and (before.healthy, before.endpoints_up) == (health.healthy, health.endpoints_up):
+            return Change.NONE if before.reason == health.reason else Change.WORDS
+        return Change.HEALTH if before or not health.healthy else Change.NONE
+
+    def _tell(self, change: Change) -> None:
+        """Tell of a change: what matters at once, other words of a reason once a second."""
+        if change == Change.HEALTH:
+            self._changed()
+        elif change == Change.WORDS:
+            self._untold.set()
 
     def _forget_old(self, now: float) -> None:
         """Forget what was found of what isn't followed any more."""
         followed = {probe.key for probe in itertools.chain.from_iterable(self._followed.values())}
         for key in [key for key, track in self._tracks.items() if key not in followed and is_stale(track, now)]:
             del self._tracks[key]
+
+    async def _keep_told(self) -> None:
+        """Tell of reasons whose words changed."""
+        while True:
+            await self._untold.wait()
+            self._untold.clear()
+            self._changed()
+            await asyncio.sleep(TELL_PAUSE)
 
     async def _keep_saved(self) -> None:
         """Write down what was found, whenever something was."""
