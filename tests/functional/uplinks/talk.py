@@ -1,6 +1,6 @@
 """Connections that tell who they seem to come from, and frames that no honest host sends.
 
-Run as a script in a network namespace (`python -SE talk.py who|hold|mark|forge …`): it imports the standard library only.
+Run as a script in a network namespace (`python -SE talk.py who|hold|mark|forge …`); imports the standard library only.
 """
 
 from __future__ import annotations

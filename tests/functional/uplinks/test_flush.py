@@ -1,0 +1,83 @@
+"""`nft flush ruleset` under load opens nothing and is repaired; the host routes nothing for strangers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional.uplinks.rig import PYTHON, TALK, Rig
+from tests.functional.uplinks.test_isolation import captures, place
+from tests.hosts import wait_until
+from tests.hosts.topology import OUTSIDE, OUTSIDE6
+
+TIMES = 5
+LEAKS = "net 100.127.0.0/16 or net 10.1.0.0/24 or net fd6e:7376:6973::/48 or net fd6e:7376:6974::/48"
+TABLE = "nft -s list table inet nsvisor | grep -v elements || true"
+
+
+def test_nothing_leaks_and_all_is_back(world: Rig) -> None:
+    """Streams of two instances run; a third one's forged packets are sent all the time."""
+    chains = world.host.sh(TABLE)
+    red, blue = place(world, "red"), place(world, "blue")
+    lists = ((red.host_mac,), (*red.inner, *blue.inner), (*blue.inner, *blue.host_ends, "224.0.0.1", "ff02::1"))
+    command = " ".join(map(str, (*PYTHON, TALK, "forge", "up0", *(",".join(words) for words in lists))))
+    flood = world.host.popen(["sh", "-c", f"while :; do {command} > /dev/null; done"], netns="red")
+    flows = [world.stream("pink/web"), world.stream("blue/web", OUTSIDE6)]
+    try:
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(capture) for capture in captures(world, "blue")]
+            seen = world.seen(LEAKS, lambda: flush(world, chains))
+        assert seen == {"eth0": [], "eth1": [], "eth2": []}
+        assert [capture.packets for capture in silent] == [[]] * len(silent)
+    finally:
+        flood.kill()
+    assert all(flow.stop()["received"] for flow in flows)
+    assert world.fetch("red/web", f"http://{OUTSIDE}/") == "outside to 192.168.0.2"
+    assert world.fetch("blue/web", f"http://[{OUTSIDE6}]/") == "outside to 2001:db8:1::2"
+
+
+def flush(world: Rig, chains: str) -> None:
+    for _ in range(TIMES):
+        world.host.sh("nft flush ruleset")
+        wait_until(lambda: world.host.sh(TABLE) == chains, what="the table is back")
+
+
+@contextlib.contextmanager
+def stopped(world: Rig) -> Iterator[None]:
+    """Let nsvisord repair nothing for a while."""
+    os.kill(world.daemon.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(world.daemon.pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def by_the_host(world: Rig, family: int) -> Iterator[list[object]]:
+    """Let the gateway send what is for a neighbour on eth1 to the host's eth0; yields the command that tries it."""
+    target, router = ("192.168.1.77", "192.168.0.2") if family == 4 else ("2001:db8:1::77", "2001:db8::2")
+    gateway = world.topology.gateway
+    gateway.sh(f"ip route add {target} via {router} dev up0")
+    try:
+        yield ["ping", "-c", "2", "-i", "0.1", "-W", "1", target]
+    finally:
+        gateway.sh(f"ip route del {target}")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_strangers_are_not_routed_from_uplink_to_uplink(world: Rig, family: int) -> None:
+    gateway = world.topology.gateway
+    expression = "host 192.168.1.77 or host 2001:db8:1::77"
+    with by_the_host(world, family) as attempt:
+        seen = world.seen(expression, lambda: gateway.run(attempt, check=False), world.cables[1:])
+        assert seen == {"eth1": [], "eth2": []}
+        if family == 4:  # nothing but our table stands in the way: without that rule they would be
+            with stopped(world):
+                world.host.sh("nft flush chain inet nsvisor forwarding")
+                seen = world.seen(expression, lambda: gateway.run(attempt, check=False), world.cables[1:2])
+            assert seen["eth1"]
+    wait_until(lambda: "guarded" in world.host.sh("nft list chain inet nsvisor forwarding"), what="the repair")
