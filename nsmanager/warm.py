@@ -11,7 +11,7 @@ import encodings.idna
 import importlib
 import signal
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from pathlib import Path
 
 from nsmanager import libnftables, manager
@@ -22,7 +22,15 @@ from nsmanager.place import Place
 from nsmanager.plan import plan
 from nsmanager.reconcile import diff, observe
 from pubsub.codec import decode, digest, encode
-from pubsub.topics import NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus, Route, ServiceStatus
+from pubsub.topics import (
+    AppRoute,
+    NamespaceApp,
+    NamespaceConfig,
+    NamespaceLink,
+    NamespaceStatus,
+    Route,
+    ServiceStatus,
+)
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 
 ROUNDS = 10  # CPython 3.11 specialises code in place when it has run eight times: before the fork, that is shared
@@ -33,14 +41,19 @@ EXAMPLE = NamespaceConfig(
         address=IPv4Interface("100.127.0.1/31"),
         gateway=IPv4Address("100.127.0.0"),
         gateway_mac=MacAddress.parse("02:00:00:00:00:fe"),
+        mac=MacAddress.parse("02:00:00:00:00:ff"),
+        address6=IPv6Interface("2001:db8::1/127"),
+        gateway6=IPv6Address("2001:db8::"),
     ),
     bridge=IPv4Interface("192.0.2.1/24"),
+    bridge6=IPv6Interface("2001:db8:0:1::1/64"),
     mtu=1500,
     domain="example.internal",
     range=AddressRange.parse("192.0.2.64-192.0.2.191"),
     lease_time=Duration(3600),
     ntp=(IPv4Address("192.0.2.2"),),
-    routes=(Route(to=IPv4Interface("198.51.100.0/24").network, via=IPv4Address("192.0.2.3")),),
+    routes=(Route(to=IPv4Network("198.51.100.0/24"), via=IPv4Address("192.0.2.5")),),
+    app_routes=(AppRoute(to=IPv4Network("198.51.100.0/24"), via=IPv4Address("192.0.2.5")),),
     hosts={"printer": IPv4Address("192.0.2.4")},
     servers=(IPv4Address("100.127.0.0"),),
     apps=(
@@ -48,6 +61,7 @@ EXAMPLE = NamespaceConfig(
             name="web",
             mac=MacAddress.parse("02:00:00:00:00:01"),
             address=IPv4Address("192.0.2.5"),
+            address6=IPv6Address("2001:db8:0:1:0:ff:fe00:1"),
             ports=(PortMap.parse("8080:80/tcp"),),
             ifname="p-web",
         ),
