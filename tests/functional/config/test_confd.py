@@ -41,9 +41,12 @@ class Place:
 
     @contextlib.asynccontextmanager
     async def confd(self) -> AsyncIterator[asyncio.Event]:
-        reload = asyncio.Event()
-        task = asyncio.create_task(confd.follow(self.config, self.run, reload))
+        """Run it; it has published what the files said, and looks for changes from here on."""
+        reload, published = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(confd.follow(self.config, self.run, reload, published))
         try:
+            async with asyncio.timeout(DEADLINE):
+                await published.wait()
             yield reload
         finally:
             task.cancel()
@@ -160,8 +163,6 @@ def test_a_reload_waits_for_no_look(place: Place, monkeypatch: pytest.MonkeyPatc
 
     async def scenario() -> None:
         async with place.confd() as reload, pubsub.connect(place.run, agent="test") as bus:
-            place.write("a.yaml", "instances: {red: {}}")
-            await become(lambda: mtus(bus), {"red": 1500})
             place.write("a.yaml", "instances: {red: {mtu: 1400}}")
             reload.set()
             await become(lambda: mtus(bus), {"red": 1400})

@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +19,7 @@ KEYS = st.sampled_from(["a", "b", "c", "d"])
 BIG = "3" * 100_000  # more than one message holds of the others
 TEXTS = st.sampled_from(["", "1", "2", "big"])
 TABLES = st.dictionaries(KEYS, TEXTS)
+pytestmark = pytest.mark.timeout(900)  # seconds; the usual number of examples takes twenty
 EXAMPLES = int(os.environ.get("NSVISOR_EXAMPLES", "15"))  # of 20 steps; more of them for a night
 
 
