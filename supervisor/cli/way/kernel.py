@@ -12,9 +12,11 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from supervisor.cli.errors import CliError
+from supervisor.cli.way.expressions import UnknownError
 from supervisor.cli.way.judge import Asked
 from supervisor.cli.way.packet import IpAddress, Packet
 from supervisor.cli.way.ruleset import Ruleset
+from supervisor.names import uplink_table
 
 ASK_TIMEOUT = 10.0  # seconds for one command; they take milliseconds
 UNREACHABLE = ("unreachable", "prohibit", "blackhole", "throw")
@@ -80,12 +82,17 @@ class Kernel:
         return Asked(answer.command, match[1] if match else None)
 
     def masquerade(self, packet: Packet) -> IpAddress:
-        """Ask which address of the link by which it leaves is used towards the next hop."""
-        hop = self.route(packet).via or packet.destination
-        answer = self.ip(*_version(packet), "route", "get", str(hop), "oif", packet.oif, json_output=True)
+        """Ask which address the kernel uses on the link by which it leaves.
+
+        That is the one towards the next hop (IPv4) or the destination (IPv6), see nf_nat_masquerade.c. Raises
+        UnknownError.
+        """
+        towards = packet.destination if packet.version == 6 else self.route(packet).via or packet.destination
+        words = [*_version(packet), "route", "get", str(towards), "oif", packet.oif, "mark", hex(packet.mark)]
+        answer = self.ip(*words, json_output=True)
         found = json.loads(answer.output)[0].get("prefsrc") if answer.output else None
         if found is None:
-            raise CliError(f"{answer.command}: {answer.error or 'no source address'}")
+            raise UnknownError(f"{answer.command}: {answer.error or 'no source address'}")
         return ip_address(found)
 
     def route(self, packet: Packet) -> Route:
@@ -156,10 +163,10 @@ class Kernel:
         found = [link for link in json.loads(answer.output or "[]") if link.get("addr_info")]
         return next((link["ifname"] for link in found if link.get("operstate") != "DOWN"), "")
 
-    def ifname(self, ifindex: int) -> str:
-        """Return the name of a link; empty: there is none."""
+    def uplink_of(self, table: str) -> str:
+        """Return the link that a routing table is for; empty: it is no uplink's."""
         links = json.loads(self.ip("link", "show", json_output=True).output or "[]")
-        return next((link["ifname"] for link in links if link.get("ifindex") == ifindex), "")
+        return next((link["ifname"] for link in links if str(uplink_table(link["ifindex"])) == table), "")
 
 
 def applies(rule: dict[str, Any], packet: Packet) -> bool:

@@ -10,7 +10,7 @@ from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.way.judge import Trial
 from supervisor.cli.way.kernel import Kernel, Route
 from supervisor.cli.way.packet import Packet, Step, Way
-from supervisor.names import HOST_END_PREFIX, TABLE_BASE, UPLINK_IFNAME, host_end
+from supervisor.names import HOST_END_PREFIX, UPLINK_IFNAME, host_end
 
 MAX_CROSSINGS = 8  # namespaces that a packet is followed through; the longest way, out and in again, has four
 
@@ -91,19 +91,19 @@ class Walker:
             self.finish("dropped", f"in {_whose(kernel)}, {words}")
         elif kernel.instance and not kernel.link(UPLINK_IFNAME):
             self.finish("unreachable", f"air-gapped: {kernel.instance} has no link to the host")
-        elif table.isdecimal() and (uplink := kernel.ifname(int(table) - TABLE_BASE)):
-            words = f"{uplink} has no way out now (table {table}); `nsvisor describe uplink {uplink}` says why"
+        elif uplink := kernel.uplink_of(table):
+            words = f"{uplink} has no way there now (table {table}); see `nsvisor describe uplink {uplink}`"
             self.finish("unreachable", words)
         elif rule and not refusing:
-            self.finish(
-                "unreachable", "no uplink is selected for it, so its packets have no mark; `nsvisor get uplinks`"
-            )
+            words = f"its packets have no mark, so no uplink; see `nsvisor describe instance {self.steps[0].where}`"
+            self.finish("unreachable", words)
         else:
-            self.finish("unreachable", f"{_whose(kernel)} has no route to {packet.destination}")
+            why = f"table {table} says {refusing.split()[0]}" if refusing else "no route"
+            self.finish("unreachable", f"{packet.destination} from {_whose(kernel)}: {why}")
 
     def _next_hop(self, kernel: Kernel, packet: Packet, route: Route) -> None:
         """Say who gets the packet on an uplink or a bridge; links between host and instances need no question."""
-        if packet.oif == UPLINK_IFNAME or (packet.oifgroup == LINK_GROUP and not kernel.instance):
+        if packet.oif == UPLINK_IFNAME if kernel.instance else packet.oifgroup == LINK_GROUP:
             return
         hop = route.via or packet.destination
         answer = kernel.neighbour(hop, packet.oif)
@@ -113,7 +113,8 @@ class Walker:
         if "FAILED" in known:
             self.finish("lost", f"{hop} doesn't answer on {packet.oif} of {_whose(kernel)}")
         elif packet.oif == BRIDGE and kernel.instance:
-            self.finish("delivered", f"to {packet.target} in {kernel.instance}, from {packet.source}")
+            router = f", by {route.via} as the router" if route.via else ""
+            self.finish("delivered", f"to {packet.target} in {kernel.instance}, from {packet.source}{router}")
         else:
             self.finish("leaves", f"by {packet.oif} to {hop}, from {packet.source} to {packet.target}")
 
@@ -126,7 +127,7 @@ def walk(instance: str, packet: Packet) -> Way:
         raise CliError(f"no instance {instance} here: no link {BRIDGE} in /run/netns/{instance}", NOT_FOUND)
     packet = dataclasses.replace(packet, iif=BRIDGE, iifgroup=kernel.group(BRIDGE))
     first = kernel.route(packet)
-    if first.dev == BRIDGE and first.type == "unicast":
+    if first.dev == BRIDGE and first.type == "unicast" and first.via is None:
         walker.steps.append(Step(instance, "route", f"out by {BRIDGE}", (first.text,), (first.command,)))
         words = f"{packet.destination} is in {instance}'s own subnet: it is switched on the bridge, and passes no rule"
         return Way(tuple(walker.steps), "bridge", words)
@@ -135,7 +136,7 @@ def walk(instance: str, packet: Packet) -> Way:
         if walker.end == "leaves" and (owner := host.owner(packet.destination)):
             words = f"{packet.destination} is the host's own address on {owner}; {RETURNED} there"
             walker.steps.append(Step("outside", "return", words, (), (f"ip address show to {packet.destination}",)))
-            walker.end = ""
+            walker.finish("", "")
             kernel, packet = host, packet.entering(owner, host.group(owner))
         elif walker.end:
             break

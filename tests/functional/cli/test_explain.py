@@ -179,7 +179,7 @@ def test_an_uplink_that_is_down_is_named(lab: Lab) -> None:
         other = lab.explain("blue")
     finally:
         lab.host.sh("ip link set eth0 up; ip route replace default via 192.168.0.1")
-    assert "eth0 has no way out now" in way["words"]
+    assert "eth0 has no way there now" in way["words"]
     assert any(words.startswith("unreachable default") for words in decided(way, "route"))
     assert (hairpin["end"], other["end"]) == ("leaves", "leaves")
     wait_until(lambda: lab.explain("red")["end"] == "leaves", what="the way's return")
