@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import os
 from collections.abc import Mapping
@@ -18,9 +19,8 @@ from supervisor import __version__
 from supervisor.control import ControlError, Request
 from supervisor.items import HOST_KINDS
 from supervisor.names import app_mac
-from supervisor.observe import gather
 from supervisor.orders import Exec, RunApp
-from supervisor.plan import InstancePlan, Plan, plan, planned_app
+from supervisor.plan import InstancePlan, Plan, Wanted, plan, planned_app
 from supervisor.spawn import SpawnerGone, SpawnError
 from supervisor.supervisor import Supervisor
 
@@ -126,7 +126,7 @@ class Commands:
             str(name): codec.from_plain(NetworkInstanceConfig, value)
             for name, value in body.get("instances", {}).items()
         }
-        configs = {**supervisor.configs.wanted, **given}
+        configs = dataclasses.replace(supervisor.wanted, instances={**supervisor.configs.wanted, **given})
         new, refused = await self.planned(configs)
         observed = await observe(supervisor.ns, new.items, HOST_KINDS)
         fresh = [name for name in given if name in new.instances and name not in supervisor.instances]
@@ -140,12 +140,12 @@ class Commands:
             "problems": [f"instance {name}: {reason}" for name, reason in refused.items() if name in given],
         }
 
-    async def planned(self, configs: Mapping[str, NetworkInstanceConfig]) -> tuple[Plan, dict[str, str]]:
-        """Plan as if these were the configs, and all their namespaces stood."""
+    async def planned(self, wanted: Wanted) -> tuple[Plan, dict[str, str]]:
+        """Plan as if this were the configuration, and all its namespaces stood."""
         supervisor = self._supervisor
-        lots, refused = supervisor.allot(supervisor.ledger.rehearsal(), configs)
-        facts = await gather(supervisor.ns, supervisor.sysctls.originals, lots, supervisor.apps.ports())
-        return plan(configs, supervisor.configs.settings, facts, lots), refused
+        lots, refused = supervisor.allot(supervisor.ledger.rehearsal(), wanted.instances)
+        facts = await supervisor.host.look(lots, supervisor.apps.ports())
+        return plan(wanted, facts, lots), refused
 
     def inside(self, name: str, new: InstancePlan, old: InstancePlan | None) -> list[str]:
         """Return what would change inside an instance, against what it was told last."""

@@ -30,6 +30,12 @@ class Uplink:
     routes: tuple[UplinkRoute, ...] = ()  # IPv4 and IPv6
     resolvers: tuple[IPv4Address, ...] = ()
     forwarded: bool = False  # the host forwarded IPv4 packets from it before we came
+    accepts_ra: bool = False  # the host learns its IPv6 routes by RA there, unless it forwards
+
+    @property
+    def own(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """All its addresses."""
+        return (*self.addresses, *self.addresses6)
 
     @property
     def defaults(self) -> tuple[UplinkRoute, ...]:
@@ -79,3 +85,6 @@ class Facts:
     present: dict[str, str] = dataclasses.field(default_factory=dict)  # instance -> ifname of the uplink it has now
     namespaces: frozenset[str] = frozenset()  # instances whose namespace stands
     ports: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)  # (instance, app) -> its port's ifname
+    ipv6: bool = True  # the kernel has it
+    forced6: bool = True  # links can forward IPv6 without the whole host doing so (force_forwarding, Linux 6.17)
+    forwarded6: bool = False  # the whole host forwarded IPv6 before we came

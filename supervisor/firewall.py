@@ -1,19 +1,22 @@
 """The host's nft table: binds instances to uplinks by mark, leads port maps in, and drops all else from our links.
 
 The forward chain's policy stays accept: a drop there would block whatever else runs on the host (docker, libvirt). All
-that touches a link of ours (they carry one group) is dropped unless a rule allows it.
+that touches a link of ours (they carry one group) is dropped unless a rule allows it. The chains are the same on every
+host; what differs are the elements of sets and maps, so that a failover changes elements only.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from nsmanager.marks import LINK_GROUP
+from nsmanager.items.nftables import NftTable
+from nsmanager.marks import LINK_GROUP, NFT_TABLE
 from pubsub.values import PortMap
 from supervisor.facts import Uplink
-from supervisor.names import MARK_HOST, uplink_mark
+from supervisor.names import MARK_HOST
+from supervisor.uplinks.tables import Way, uplink_way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,116 +28,181 @@ class Bound:
     inner_end: IPv4Address
     subnet: IPv4Network
     uplink: Uplink | None  # None: bound to none, reaches nothing
-    portmaps: tuple[PortMap, ...] = ()
+    portmaps: tuple[tuple[PortMap, Uplink], ...] = ()
+    inner_end6: IPv6Address | None = None  # None: no IPv6
+    subnet6: IPv6Network | None = None
+    routed6: bool = False  # its prefix goes out without NAT
+    shared: tuple[Way, ...] = ()  # several: its connections are spread over them
+    routes: tuple[tuple[IPv4Network, Way | None], ...] = ()  # destinations that go another way; None: nowhere now
 
 
-def host_table(bound: Iterable[Bound], uplinks: Iterable[Uplink]) -> str:
-    """Return the body of the host's table for the instances and the uplinks that they use."""
-    bound, uplinks = tuple(bound), tuple(uplinks)
-    return "\n".join([*sets(bound, uplinks), *map(collision, bound), *CHAINS]) + "\n"
+def host_table(bound: Iterable[Bound], uplinks: Iterable[Uplink], ways: Iterable[Way], *, guard6: bool) -> NftTable:
+    """Return the host's table. `uplinks`: those in use; `ways`: these and static routes'.
 
-
-def sets(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...]) -> list[str]:
-    """Return the sets and maps: all that differs between two hosts; the chains are always the same."""
-    marks = {uplink.ifname: f"0x{uplink_mark(uplink.ifindex):x}" for uplink in uplinks}
-    mapped = [
-        (marks[b.uplink.ifname], b.uplink, address.ip, portmap, b.inner_end)
-        for b in bound
-        if b.uplink
-        for address in b.uplink.addresses
-        for portmap in b.portmaps
-    ]
-    return [
-        block(
-            "map uplink_of", "type ifname : mark", (f'"{b.link}" : {marks[b.uplink.ifname]}' for b in bound if b.uplink)
-        ),
-        block("map mark_of", "type ifname : mark", (f'"{name}" : {mark}' for name, mark in marks.items())),
-        block("set marks", "type mark", (f"0x{MARK_HOST:x}", *marks.values())),
-        block("set ways_out", "typeof meta mark . oifname", (f'{mark} . "{name}"' for name, mark in marks.items())),
-        block("set uplinks", "type ifname", (f'"{name}"' for name in marks)),
-        block("set guarded", "type ifname", (f'"{u.ifname}"' for u in uplinks if not u.forwarded)),
-        block("set link_addresses", "typeof iifname . ip saddr", (f'"{b.link}" . {b.inner_end}' for b in bound)),
-        block("set own_links", "typeof iifname . oifname", (f'"{b.link}" . "{b.link}"' for b in bound)),
-        block("map collisions", "type ifname : verdict", (f'"{b.link}" : jump {collision_chain(b)}' for b in bound)),
-        block("set link_ends", "typeof iifname . ip daddr", (f'"{b.link}" . {b.host_end}' for b in bound)),
-        block(
-            "map resolvers",
-            "type mark : ipv4_addr",
-            (f"{marks[u.ifname]} : {u.resolvers[0]}" for u in uplinks if u.resolvers),
-        ),
-        block(
-            "set uplink_addresses",
-            "typeof meta mark . ip daddr",
-            (f"{marks[u.ifname]} . {address.ip}" for u in uplinks for address in u.addresses),
-        ),
-        block(
-            "set claims",
-            "typeof iifname . ip daddr . meta l4proto . th dport",
-            (f'"{u.ifname}" . {address} . {p.protocol} . {p.outer}' for _, u, address, p, _ in mapped),
-        ),
-        block(
-            "map port_maps",
-            "typeof meta mark . meta l4proto . th dport : ip daddr . th dport",
-            (f"{mark} . {p.protocol} . {p.outer} : {inner} . {p.outer}" for mark, _, _, p, inner in mapped),
-        ),
-        block(
-            "set host_claims",
-            "typeof ip daddr . meta l4proto . th dport",
-            (f"{address} . {p.protocol} . {p.outer}" for _, _, address, p, _ in mapped),
-        ),
-        block(
-            "map host_port_maps",
-            "typeof ip daddr . meta l4proto . th dport : ip daddr . th dport",
-            (f"{address} . {p.protocol} . {p.outer} : {inner} . {p.outer}" for _, _, address, p, inner in mapped),
-        ),
-    ]
-
-
-def collision(bound: Bound) -> str:
-    """Return the chain that masquerades what comes to an instance from an address of its own subnet.
-
-    A chain each, led to by a map: libnftables 1.0.6 corrupts its memory when it reads the elements of an interval set
-    that concatenates ifname and address.
+    `guard6`: the host didn't forward IPv6 before us, and must not begin to for strangers.
     """
-    return f"  chain {collision_chain(bound)} {{ ip saddr {bound.subnet} masquerade; }}"
+    bound, uplinks, ways = tuple(bound), tuple(uplinks), tuple(ways)
+    elements = {**bindings(bound, uplinks, ways), **claims(bound, uplinks)}
+    chains = [line for one in bound for line in own_chains(one)]
+    text = "\n".join([*DECLARATIONS, *chains, *CHAINS, *(GUARD6 if guard6 else ())]) + "\n"
+    listed = tuple((name, tuple(dict.fromkeys(elements[name]))) for name in sorted(elements))
+    return NftTable(family="inet", name=NFT_TABLE, text=text, elements=listed)
 
 
-def collision_chain(bound: Bound) -> str:
-    return f"into_{bound.link}"
+def mark(uplink: Uplink) -> str:
+    return f"0x{uplink_way(uplink).mark:x}"
 
 
-def block(head: str, kind: str, elements: Iterable[str]) -> str:
-    """Return one set or map in nft's grammar; each element once, in the given order."""
-    listed = ", ".join(dict.fromkeys(elements))
-    return f"  {head} {{ {kind};{f' elements = {{ {listed} }};' if listed else ''} }}"
+def bindings(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...], ways: tuple[Way, ...]) -> dict[str, Iterable[str]]:
+    """Return who is bound to what: the elements that know links and uplinks."""
+    return {
+        "uplink_of": (f'"{b.link}" : {mark(b.uplink)}' for b in bound if b.uplink),
+        "own_ways": (f'"{b.link}" : jump way_{b.link}' for b in bound if has_ways(b)),
+        "mark_of": (f'"{u.ifname}" : {mark(u)}' for u in uplinks),
+        "marks": (f"0x{MARK_HOST:x}", *(f"0x{way.mark:x}" for way in ways)),
+        "ways_out": (f'0x{way.mark:x} . "{way.uplink.ifname}"' for way in ways),
+        "uplinks": (f'"{u.ifname}"' for u in uplinks),
+        "guarded": (f'"{u.ifname}"' for u in uplinks if not u.forwarded),
+        "link_addresses": (f'"{b.link}" . {b.inner_end}' for b in bound),
+        "link_addresses6": (f'"{b.link}" . {b.inner_end6}' for b in bound if b.inner_end6),
+        "routed": (f'"{b.link}" : goto from_{b.link}' for b in bound if b.routed6),
+        "own_links": (f'"{b.link}" . "{b.link}"' for b in bound),
+        "collisions": (f'"{b.link}" : jump into_{b.link}' for b in bound),
+        "link_ends": (f'"{b.link}" . {b.host_end}' for b in bound),
+        "resolvers": (f"0x{way.mark:x} : {way.uplink.resolvers[0]}" for way in ways if way.uplink.resolvers),
+        "uplink_addresses": (f"{mark(u)} . {a.ip}" for u in uplinks for a in u.addresses),
+        "uplink_addresses6": (f"{mark(u)} . {a.ip}" for u in uplinks for a in u.addresses6),
+    }
 
+
+def claims(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...]) -> dict[str, list[str]]:
+    """Return the port maps: the elements that know outer addresses and ports."""
+    known = {u.ifname for u in uplinks}
+    found: dict[str, list[str]] = {
+        f"{name}{suffix}": []
+        for name in ("claims", "port_maps", "host_claims", "host_port_maps")
+        for suffix in ("", "6")
+    }
+    for b in bound:
+        for port, uplink in b.portmaps:
+            if uplink.ifname not in known:
+                continue
+            outer = f"{port.protocol} . {port.outer}"
+            ends: list[tuple[str, IPv4Address | IPv6Address]] = [("", b.inner_end)]
+            ends += [("6", b.inner_end6)] if b.inner_end6 else []
+            for suffix, inner in ends:
+                to = f"{inner} . {port.outer}"
+                addresses = uplink.addresses6 if suffix else uplink.addresses
+                found["port_maps" + suffix].append(f"{mark(uplink)} . {outer} : {to}")
+                for address in addresses:
+                    found["claims" + suffix].append(f'"{uplink.ifname}" . {address.ip} . {outer}')
+                    found["host_claims" + suffix].append(f"{address.ip} . {outer}")
+                    found["host_port_maps" + suffix].append(f"{address.ip} . {outer} : {to}")
+    for name in ("host_port_maps", "host_port_maps6"):  # of two uplinks with one address the first counts
+        found[name] = list({one.partition(" : ")[0]: one for one in reversed(found[name])}.values())[::-1]
+    return found
+
+
+def has_ways(bound: Bound) -> bool:
+    """Tell whether an instance's packets don't all go the selected way."""
+    return bool(bound.routes) or len(bound.shared) > 1
+
+
+def own_chains(bound: Bound) -> Iterator[str]:
+    """Yield the chains of one instance, each led to by a map.
+
+    No sets of link and network instead: libnftables 1.0.6 corrupts its memory when it reads the elements of an interval
+    set that concatenates ifname and address.
+    """
+    collide = f"ip saddr {bound.subnet} masquerade;"
+    if bound.subnet6:
+        collide += f" ip6 saddr {bound.subnet6} masquerade;"
+    yield f"  chain into_{bound.link} {{ {collide} }}"
+    if bound.routed6:
+        yield f"  chain from_{bound.link} {{ ip6 saddr != {bound.subnet6} drop; }}"
+    if has_ways(bound):
+        yield f"  chain way_{bound.link} {{"
+        longest_first = sorted(bound.routes, key=lambda route: (-route[0].prefixlen, route[0]))
+        for to, way in longest_first:
+            binding = f"meta mark set 0x{way.mark:x} ct mark set meta mark" if way else "meta mark set 0x0"
+            yield f"    ip daddr {to} {binding} accept"
+        if len(bound.shared) > 1:
+            choice = ", ".join(f"{index} : 0x{way.mark:x}" for index, way in enumerate(bound.shared))
+            yield "    ct state established,related ct mark @marks meta mark set ct mark accept"
+            choose = f"numgen inc mod {len(bound.shared)} map {{ {choice} }}"
+            yield f"    meta mark set {choose} ct mark set meta mark accept"
+        yield "  }"
+
+
+DECLARATIONS = """\
+  map uplink_of { type ifname : mark; }
+  map own_ways { type ifname : verdict; }
+  map mark_of { type ifname : mark; }
+  set marks { type mark; }
+  set ways_out { typeof meta mark . oifname; }
+  set uplinks { type ifname; }
+  set guarded { type ifname; }
+  set link_addresses { typeof iifname . ip saddr; }
+  set link_addresses6 { typeof iifname . ip6 saddr; }
+  map routed { type ifname : verdict; }
+  set own_links { typeof iifname . oifname; }
+  map collisions { type ifname : verdict; }
+  set link_ends { typeof iifname . ip daddr; }
+  map resolvers { type mark : ipv4_addr; }
+  set uplink_addresses { typeof meta mark . ip daddr; }
+  set uplink_addresses6 { typeof meta mark . ip6 daddr; }
+  set claims { typeof iifname . ip daddr . meta l4proto . th dport; }
+  set claims6 { typeof iifname . ip6 daddr . meta l4proto . th dport; }
+  map port_maps { typeof meta mark . meta l4proto . th dport : ip daddr . th dport; }
+  map port_maps6 { typeof meta mark . meta l4proto . th dport : ip6 daddr . th dport; }
+  set host_claims { typeof ip daddr . meta l4proto . th dport; }
+  set host_claims6 { typeof ip6 daddr . meta l4proto . th dport; }
+  map host_port_maps { typeof ip daddr . meta l4proto . th dport : ip daddr . th dport; }
+  map host_port_maps6 { typeof ip6 daddr . meta l4proto . th dport : ip6 daddr . th dport; }""".splitlines()
 
 OURS_IN = f"iifgroup {LINK_GROUP}"
 OURS_OUT = f"oifgroup {LINK_GROUP}"
+CLAIMED = "meta mark set iifname map @mark_of ct mark set meta mark accept"
+CLAMP = "tcp flags syn tcp option maxseg size set rt mtu"
 
 CHAINS = f"""\
+  chain routed_sources {{
+    iifname vmap @routed
+    drop
+  }}
   chain prerouting {{ type filter hook prerouting priority mangle; policy accept;
-    {OURS_IN} meta nfproto ipv6 drop
-    {OURS_IN} iifname . ip saddr != @link_addresses drop
+    {OURS_IN} meta nfproto ipv4 iifname . ip saddr != @link_addresses drop
+    {OURS_IN} meta nfproto ipv6 iifname . ip6 saddr != @link_addresses6 jump routed_sources
     ct direction reply ct mark @marks meta mark set ct mark accept
-    iifname . ip daddr . meta l4proto . th dport @claims meta mark set iifname map @mark_of ct mark set meta mark accept
+    iifname . ip daddr . meta l4proto . th dport @claims {CLAIMED}
+    iifname . ip6 daddr . meta l4proto . th dport @claims6 {CLAIMED}
+    iifname vmap @own_ways
     {OURS_IN} meta mark set iifname map @uplink_of ct mark set meta mark
+  }}
+  chain marked_output {{ type filter hook output priority mangle; policy accept;
+    meta mark @marks ct mark set meta mark
   }}
   chain nat_prerouting {{ type nat hook prerouting priority dstnat; policy accept;
     iifname . ip daddr @link_ends meta l4proto {{ tcp, udp }} th dport 53 dnat ip to meta mark map @resolvers
     meta mark . ip daddr @uplink_addresses dnat ip to meta mark . meta l4proto . th dport map @port_maps
+    meta mark . ip6 daddr @uplink_addresses6 dnat ip6 to meta mark . meta l4proto . th dport map @port_maps6
   }}
   chain nat_output {{ type nat hook output priority -100; policy accept;
     ip daddr . meta l4proto . th dport @host_claims ct mark set 0x{MARK_HOST:x} \
 dnat ip to ip daddr . meta l4proto . th dport map @host_port_maps
+    ip6 daddr . meta l4proto . th dport @host_claims6 ct mark set 0x{MARK_HOST:x} \
+dnat ip6 to ip6 daddr . meta l4proto . th dport map @host_port_maps6
   }}
   chain nat_postrouting {{ type nat hook postrouting priority srcnat; policy accept;
     oifname vmap @collisions
     iifname . oifname @own_links masquerade
-    {OURS_IN} oifname @uplinks masquerade
+    {OURS_IN} meta nfproto ipv4 oifname @uplinks masquerade
+    {OURS_IN} iifname . ip6 saddr @link_addresses6 oifname @uplinks masquerade
   }}
   chain forwarding {{ type filter hook forward priority filter; policy accept;
     {OURS_IN} ct state invalid drop
+    {OURS_IN} {CLAMP}
+    {OURS_OUT} {CLAMP}
     {OURS_OUT} ct state established,related accept
     {OURS_IN} oifname @uplinks meta mark . oifname != @ways_out drop
     {OURS_IN} ct state established,related accept
@@ -143,10 +211,16 @@ dnat ip to ip daddr . meta l4proto . th dport map @host_port_maps
     {OURS_IN} oifname @uplinks accept
     {OURS_IN} drop
     iifname @uplinks oifname @uplinks drop
-    iifname @guarded ct state new drop
+    meta nfproto ipv4 iifname @guarded ct state new drop
   }}
   chain incoming {{ type filter hook input priority filter; policy accept;
     {OURS_IN} ct state established,related accept
     {OURS_IN} icmp type echo-request limit rate 5/second accept
+    {OURS_IN} icmpv6 type echo-request limit rate 5/second accept
     {OURS_IN} drop
+  }}""".splitlines()
+
+GUARD6 = f"""\
+  chain guarding6 {{ type filter hook forward priority filter; policy accept;
+    meta nfproto ipv6 iifgroup != {LINK_GROUP} oifgroup != {LINK_GROUP} ct state new drop
   }}""".splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -22,9 +23,19 @@ from nsmanager.items.link import (
     RTM_DELLINK,
     RTM_NEWLINK,
 )
+from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
-from nsmanager.items.rule import ACTIONS, FIB_RULE_HDR, FRA_PRIORITY, RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, Rule
+from nsmanager.items.rule import (
+    ACTIONS,
+    FAMILIES,
+    FIB_RULE_HDR,
+    FRA_PRIORITY,
+    RTM_DELRULE,
+    RTM_NEWRULE,
+    Rule,
+    dump_rules,
+)
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import LINK_GROUP
 from nsmanager.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, attributes, nested, number, text, u32
@@ -37,7 +48,7 @@ IFLA_NET_NS_FD = 28
 IFLA_INFO_DATA = 2
 VETH_INFO_PEER = 1
 RT_TABLE_LOCAL = 255
-AF_INET = 2
+NO_LINK_LOCAL = "1"  # IN6_ADDR_GEN_MODE_NONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Veth(Item):
     netns: str  # below /run/netns
     mtu: int  # bytes, of both ends
     mac: str  # of this end
+    peer_mac: str = ""  # of the other
     up: bool = True
     ours: bool = True  # observed: it carries our group
 
@@ -61,7 +73,7 @@ class Veth(Item):
     def __str__(self) -> str:
         return (
             f"ip link add {self.ifname} address {self.mac} mtu {self.mtu} up group {LINK_GROUP} "
-            f"type veth peer name {self.peer} mtu {self.mtu} netns {self.netns}"
+            f"type veth peer name {self.peer} address {self.peer_mac} mtu {self.mtu} netns {self.netns}"
         )
 
     def undo(self) -> str:
@@ -71,7 +83,10 @@ class Veth(Item):
         return f"ip link set {self.ifname} address {self.mac} mtu {self.mtu} up"
 
     def matches(self, observed: Observed) -> bool:
-        return isinstance(observed, Veth) and dataclasses.replace(observed, peer=self.peer, netns=self.netns) == self
+        if not isinstance(observed, Veth):
+            return False
+        # The other end isn't seen from here.
+        return dataclasses.replace(observed, peer=self.peer, netns=self.netns, peer_mac=self.peer_mac) == self
 
     async def create(self, ns: Namespace) -> None:
         """Make both ends where they belong: create-then-move is forty times slower."""
@@ -81,7 +96,11 @@ class Veth(Item):
             raise NotYet(f"namespace {self.netns} is not there yet") from exc
         try:
             peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, self.peer) + u32(IFLA_MTU, self.mtu)
+            peer += attribute(IFLA_ADDRESS, mac_bytes(self.peer_mac))
             make_veth(ns, self.ifname, self.mtu, peer + u32(IFLA_NET_NS_FD, netns), mac=self.mac)
+            # Before the other end goes up: no address that nobody planned.
+            with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+                ns.write_sysctl(f"net.ipv6.conf.{self.ifname}.addr_gen_mode", NO_LINK_LOCAL)
         except OSError as exc:
             if exc.errno == errno.EEXIST:  # inside: the last namespace of that name is still being cleared up
                 raise NotYet(f"a link {self.ifname} or {self.peer} is still there") from exc
@@ -112,7 +131,7 @@ class Veth(Item):
             if ours or ns.ifnames[index] in wanted:
                 up = bool(IFINFOMSG.unpack_from(message)[3] & IFF_UP)
                 mac = fields.get(IFLA_ADDRESS, b"").hex(":")
-                found.append(cls(ns.ifnames[index], "", "", number(fields.get(IFLA_MTU)), mac, up, ours))
+                found.append(cls(ns.ifnames[index], "", "", number(fields.get(IFLA_MTU)), mac, "", up, ours))
         return found
 
 
@@ -138,39 +157,47 @@ class LocalRule(Item):
     stage: ClassVar[int] = 45  # above rules: put back before the replacement goes
 
     replacement: int  # its priority
+    family: int = 4  # 4 or 6
 
     @property
     def key(self) -> Key:
-        return ("local rule",)
+        return ("local rule", str(self.family))
 
     def __str__(self) -> str:
-        return "ip rule del pref 0 lookup local"
+        return f"{self._ip()} rule del pref 0 lookup local"
 
     def undo(self) -> str:
-        return "ip rule add pref 0 lookup local protocol kernel"
+        return f"{self._ip()} rule add pref 0 lookup local protocol kernel"
+
+    def _ip(self) -> str:
+        return "ip -6" if self.family == 6 else "ip"
 
     async def create(self, ns: Namespace) -> None:
-        ns.rtnl.request(RTM_DELRULE, 0, local_rule())
+        ns.rtnl.request(RTM_DELRULE, 0, self._body())
 
     async def delete(self, ns: Namespace) -> None:
-        ns.rtnl.request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, local_rule())
+        ns.rtnl.request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, self._body())
+
+    def _body(self) -> bytes:
+        """Encode rule 0 as the kernel makes it (net/ipv4/fib_rules.c, fib_default_rules_init)."""
+        header = FIB_RULE_HDR.pack(FAMILIES[self.family], 0, 0, 0, RT_TABLE_LOCAL, 0, 0, ACTIONS["lookup"], 0)
+        return header + u32(FRA_PRIORITY, 0)
 
     @classmethod
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:  # noqa: ARG003
-        """Return the item when rule 0 is away and a replacement of ours stands."""
-        for message in ns.rtnl.dump(RTM_GETRULE, FIB_RULE_HDR.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
-            if not number(attributes(message, FIB_RULE_HDR.size).get(FRA_PRIORITY)):
-                return []
-        replaced = [
-            rule for rule in await Rule.observe(ns, []) if isinstance(rule, Rule) and rule.table == RT_TABLE_LOCAL
-        ]
-        return [cls(max(rule.priority for rule in replaced))] if replaced else []
-
-
-def local_rule() -> bytes:
-    """Encode rule 0 as the kernel makes it (net/ipv4/fib_rules.c, fib_default_rules_init)."""
-    return FIB_RULE_HDR.pack(AF_INET, 0, 0, 0, RT_TABLE_LOCAL, 0, 0, ACTIONS["lookup"], 0) + u32(FRA_PRIORITY, 0)
+        """Return the items of the families whose rule 0 is away while a replacement of ours stands."""
+        found: list[Observed] = []
+        rules = [rule for rule in await Rule.observe(ns, []) if isinstance(rule, Rule)]
+        for family in FAMILIES:
+            moved = [rule.priority for rule in rules if rule.family == family and rule.table == RT_TABLE_LOCAL]
+            stands = any(
+                not number(attributes(message, FIB_RULE_HDR.size).get(FRA_PRIORITY))
+                for message in dump_rules(ns, family)
+            )
+            if moved and not stands:
+                found.append(cls(max(moved), family))
+        return found
 
 
 # Of these the host may hold items of ours; the order is of no matter.
-HOST_KINDS: tuple[type[Item], ...] = (Veth, Address, Route, Rule, LocalRule, Sysctl, NftTable)
+HOST_KINDS: tuple[type[Item], ...] = (Veth, Address, Route, Rule, LocalRule, Neighbour, Sysctl, NftTable)

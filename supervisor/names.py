@@ -7,7 +7,7 @@ from it.
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from pubsub.values import MacAddress
 
@@ -23,8 +23,9 @@ HUB_UID = UID_POOL_LAST  # the hub's, where the system has no user `nsvisor`; it
 MARK_BASE = 0x100  # + ifindex: the mark of packets bound to an uplink
 MARK_HOST = 0x1  # of connections that the host itself opened to a port map
 MARK_MASK = 0xFFFF  # the bits of the mark that are ours
-LAST_IFINDEX = MARK_MASK - MARK_BASE  # of an uplink
-TABLE_BASE = 196_000  # + ifindex: the routing table of an uplink; clear of what people number by hand
+LAST_MARK = 0x7FFF  # of an uplink; those above are of static routes by another router
+LAST_IFINDEX = LAST_MARK - MARK_BASE  # of an uplink
+TABLE_BASE = 196_000 - MARK_BASE  # + mark: its routing table; clear of what people number by hand
 TABLE_LINKS = 195_999  # /32 routes to the instances' ends of their links
 
 # Priorities of the host's rules; see docs/design.md for what each is for.
@@ -32,7 +33,7 @@ PREF_OWN_OUTPUT = 1
 PREF_FAIL_CLOSED = 2
 PREF_HOST_ENDS = 3
 PREF_LINKS = 5
-PREF_UPLINKS = 10
+PREF_UPLINKS = 10  # of static routes by another router too
 PREF_LOCAL = 100  # where the kernel's rule 0 (lookup local) moves to
 
 
@@ -53,13 +54,17 @@ def uid_base(slot: int) -> int:
 
 def host_mac(instance: str) -> MacAddress:
     """Return the MAC address of the host's end: fixed, for the instance knows it without asking (see tables.py)."""
-    digest = hashlib.blake2s(f"host end of {instance}".encode(), digest_size=5).digest()
-    return MacAddress.parse("02:" + digest.hex(":"))
+    return derived_mac(f"host end of {instance}")
 
 
-def conf_sysctl(ifname: str, what: str) -> str:
-    """Return the name of an IPv4 setting of a link; with slashes where the ifname has dots (sysctl(8))."""
-    name = f"net.ipv4.conf.{{}}.{what}"
+def inner_mac(instance: str) -> MacAddress:
+    """Return the MAC address of the instance's end, which the host knows without asking."""
+    return derived_mac(f"inner end of {instance}")
+
+
+def conf_sysctl(ifname: str, what: str, version: int = 4) -> str:
+    """Return the name of a setting of a link; with slashes where the ifname has dots (sysctl(8))."""
+    name = f"net.ipv{version}.conf.{{}}.{what}"
     return (name.replace(".", "/") if "." in ifname else name).format(ifname)
 
 
@@ -69,20 +74,47 @@ def link_addresses(pool: IPv4Network, slot: int) -> tuple[IPv4Interface, IPv4Int
     return IPv4Interface((first, 31)), IPv4Interface((first + 1, 31))
 
 
+def link_addresses6(pool: IPv6Network, slot: int) -> tuple[IPv6Interface, IPv6Interface]:
+    """Return the host's and the instance's end of the slot's /127 (RFC 6164)."""
+    first = int(pool.network_address) + 2 * (slot + 1)  # the pool's first address is that of all its routers
+    return IPv6Interface((first, 127)), IPv6Interface((first + 1, 127))
+
+
+def subnet6(pool: IPv6Network, slot: int) -> IPv6Network:
+    """Return the slot's /64 of the pool."""
+    return IPv6Network((int(pool.network_address) + (slot << 64), 64))
+
+
+def eui64(network: IPv6Network, mac: MacAddress) -> IPv6Address:
+    """Return the address that a MAC address gets by SLAAC in a /64 (RFC 4291, appendix A)."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    host = bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]
+    return network.network_address + int.from_bytes(host, "big")
+
+
 def uplink_mark(ifindex: int) -> int:
     """Return the mark of packets bound to an uplink; its ifindex is LAST_IFINDEX at most."""
     return MARK_BASE + ifindex
 
 
+def mark_table(mark: int) -> int:
+    """Return the number of the routing table that a mark leads to."""
+    return TABLE_BASE + mark
+
+
 def uplink_table(ifindex: int) -> int:
     """Return the number of an uplink's routing table."""
-    return TABLE_BASE + ifindex
+    return mark_table(uplink_mark(ifindex))
 
 
 def app_mac(instance: str, app: str) -> MacAddress:
     """Return the same locally administered unicast address for the same app each time."""
-    digest = hashlib.blake2s(f"{instance}/{app}".encode(), digest_size=5).digest()
-    return MacAddress.parse("02:" + digest.hex(":"))
+    return derived_mac(f"{instance}/{app}")
+
+
+def derived_mac(text: str) -> MacAddress:
+    """Return a locally administered unicast address that follows from the text."""
+    return MacAddress.parse("02:" + hashlib.blake2s(text.encode(), digest_size=5).digest().hex(":"))
 
 
 def name_number(name: str) -> int:

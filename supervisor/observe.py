@@ -1,99 +1,166 @@
-"""Gathers the facts of the host: its links, addresses, routes and resolvers, by rtnetlink and resolv.conf(5)."""
+"""Gathers the facts of the host: its links, addresses, routes and resolvers, by rtnetlink and files of the host."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from pathlib import Path
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Interface, IPv6Interface
 
 from nsmanager.items.address import IFA_ADDRESS, IFA_LOCAL, IFADDRMSG, RTM_GETADDR
-from nsmanager.items.link import IFF_LOOPBACK, IFF_UP, IFINFOMSG, IFLA_GROUP, IFLA_MTU
-from nsmanager.items.route import RT_TABLE_MAIN, Route, dump_routes
+from nsmanager.items.link import IFF_LOOPBACK, IFF_UP, IFINFOMSG, IFLA_ADDRESS, IFLA_GROUP, IFLA_MTU
+from nsmanager.items.route import (
+    RT_TABLE_MAIN,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTA_PRIORITY,
+    RTA_TABLE,
+    RTM_F_CLONED,
+    RTM_GETROUTE,
+    RTMSG,
+    TYPES,
+)
 from nsmanager.marks import LINK_GROUP
 from nsmanager.namespace import Namespace
-from nsmanager.netlink import attributes, number
-from supervisor.facts import Facts, Uplink, UplinkRoute
+from nsmanager.netlink import attributes, number, string, u32
+from supervisor.facts import Facts, Health, Uplink, UplinkRoute
 from supervisor.names import conf_sysctl
+from supervisor.resolvers import resolvers_of
 
+RTM_GETLINK = 18
+IFLA_IFNAME = 3
 IFF_LOWER_UP = 0x10000  # carrier (if.h)
-RESOLV_CONF = Path("/etc/resolv.conf")
-RESOLVED_CONF = Path("/run/systemd/resolve/resolv.conf")  # the servers behind systemd-resolved's stub on 127.0.0.53
+IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08  # if_addr.h: not usable yet, or never
+RTA_MULTIPATH = 9
+RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, hops, index
+SCOPE_UNIVERSE = 0
+FORWARDING6 = "net.ipv6.conf.all.forwarding"
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 async def gather(
-    ns: Namespace, borrowed: Mapping[str, str], namespaces: Iterable[str], ports: dict[tuple[str, str], str]
+    ns: Namespace,
+    borrowed: Mapping[str, str],
+    *,
+    namespaces: Iterable[str],
+    ports: dict[tuple[str, str], str],
+    health: dict[str, Health],
+    present: dict[str, str],
 ) -> Facts:
     """Look at the host. `borrowed` are the original values of sysctls that we have set."""
     ns.read_links()
-    resolvers = read_resolvers()
-    routes = [route for route in dump_routes(ns, 0, RT_TABLE_MAIN) if route.dev]
-    addresses = read_addresses(ns)
     uplinks = {}
-    for index, message in ns.link_messages.items():
-        fields = attributes(message, IFINFOMSG.size)
+    for message, fields in ns.links:
         flags = IFINFOMSG.unpack_from(message)[3]
-        if flags & IFF_LOOPBACK or number(fields.get(IFLA_GROUP)) == LINK_GROUP:
+        if not flags & IFF_LOOPBACK and number(fields.get(IFLA_GROUP)) != LINK_GROUP:
+            uplink = read_uplink(ns, message, borrowed)
+            uplinks[uplink.ifname] = uplink
+    return Facts(
+        uplinks,
+        health,
+        present,
+        frozenset(namespaces),
+        ports,
+        ipv6=ns.read_sysctl("net.ipv6.conf.all.disable_ipv6") is not None,
+        forced6=ns.read_sysctl("net.ipv6.conf.all.force_forwarding") is not None,
+        forwarded6=(borrowed.get(FORWARDING6) or ns.read_sysctl(FORWARDING6)) == "1",
+    )
+
+
+def refresh(ns: Namespace, uplinks: Iterable[Uplink], borrowed: Mapping[str, str]) -> dict[str, Uplink]:
+    """Look at some uplinks again, and at nothing else: those that are gone are left out. Takes a millisecond or two."""
+    found = {}
+    for uplink in uplinks:
+        try:
+            message = ns.rtnl.ask(RTM_GETLINK, IFINFOMSG.pack(0, 0, uplink.ifindex, 0, 0))
+        except OSError:  # ENODEV: it is gone
             continue
-        ifname = ns.ifnames[index]
-        forwarding = conf_sysctl(ifname, "forwarding")
-        uplinks[ifname] = Uplink(
-            ifname=ifname,
-            ifindex=index,
-            up=bool(flags & IFF_UP and flags & IFF_LOWER_UP),
-            mtu=number(fields.get(IFLA_MTU)),
-            addresses=tuple(addresses.get(index, ())),
-            routes=tuple(uplink_route(route) for route in routes if route.dev == ifname),
-            resolvers=resolvers,
-            forwarded=(borrowed.get(forwarding) or ns.read_sysctl(forwarding)) == "1",
-        )
-    return Facts(uplinks, default_uplink(routes), frozenset(namespaces), ports)
-
-
-def read_addresses(ns: Namespace) -> dict[int, list[IPv4Interface]]:
-    """Return the IPv4 addresses by index of their link."""
-    found: dict[int, list[IPv4Interface]] = {}
-    for message in ns.rtnl.dump(RTM_GETADDR, IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)):
-        _, prefixlen, _, _, index = IFADDRMSG.unpack_from(message)
-        fields = attributes(message, IFADDRMSG.size)
-        found.setdefault(index, []).append(IPv4Interface((fields.get(IFA_LOCAL) or fields[IFA_ADDRESS], prefixlen)))
+        now = read_uplink(ns, message, borrowed)
+        found[now.ifname] = now
     return found
 
 
-def uplink_route(route: Route) -> UplinkRoute:
-    """Return what an uplink's table needs of a route of the main table."""
-    assert isinstance(route.to, IPv4Network)
-    via = route.via if isinstance(route.via, IPv4Address) else None
-    src = route.src if isinstance(route.src, IPv4Address) else None
-    return UplinkRoute(route.to, via, src, route.metric)
+def read_uplink(ns: Namespace, message: bytes, borrowed: Mapping[str, str]) -> Uplink:
+    """Return one link, from its message and from what the kernel says of its addresses and routes."""
+    fields = attributes(message, IFINFOMSG.size)
+    _, _, index, flags, _ = IFINFOMSG.unpack_from(message)
+    ifname = string(fields[IFLA_IFNAME])
+    addresses = list(read_addresses(ns, index))
+    forwarding = conf_sysctl(ifname, "forwarding")
+    accept_ra = conf_sysctl(ifname, "accept_ra", 6)
+    return Uplink(
+        ifname=ifname,
+        ifindex=index,
+        up=bool(flags & IFF_UP and flags & IFF_LOWER_UP),
+        mac=fields.get(IFLA_ADDRESS, b"").hex(":"),
+        mtu=number(fields.get(IFLA_MTU)),
+        addresses=tuple(a for a in addresses if isinstance(a, IPv4Interface)),
+        addresses6=tuple(a for a in addresses if isinstance(a, IPv6Interface)),
+        routes=tuple(route for family in FAMILIES for route in read_routes(ns, family, index)),
+        resolvers=resolvers_of(ifname, index, [a.network for a in addresses]),
+        forwarded=(borrowed.get(forwarding) or ns.read_sysctl(forwarding)) == "1",
+        accepts_ra=(borrowed.get(accept_ra) or ns.read_sysctl(accept_ra)) == "1",
+    )
 
 
-def default_uplink(routes: Iterable[Route]) -> str:
-    """Return the ifname of the default route that the host prefers; empty when it has none."""
-    defaults = sorted((route.metric, route.dev) for route in routes if not route.to.prefixlen)
-    return defaults[0][1] if defaults else ""
-
-
-def read_resolvers() -> tuple[IPv4Address, ...]:
-    """Return the IPv4 resolvers that the host itself asks, those behind a local stub where there is one."""
-    for path in (RESOLV_CONF, RESOLVED_CONF):
+def read_addresses(ns: Namespace, index: int) -> Iterator[IPv4Interface | IPv6Interface]:
+    """Yield the addresses of a link that packets can have now; IPv6 ones of the link alone are left out."""
+    for family in FAMILIES:
         try:
-            servers = parse_resolvers(path.read_text(errors="replace"))
-        except OSError:
+            found = ns.rtnl.dump(RTM_GETADDR, IFADDRMSG.pack(family, 0, 0, 0, index))
+        except OSError:  # ENODEV: it is gone by now; EOPNOTSUPP: no IPv6
             continue
-        if outside := tuple(server for server in servers if not server.is_loopback):
-            return outside
-    return ()
+        for message in found:
+            _, prefixlen, flags, scope, of = IFADDRMSG.unpack_from(message)
+            fields = attributes(message, IFADDRMSG.size)
+            if of != index or (
+                family == socket.AF_INET6 and (scope != SCOPE_UNIVERSE or flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED))
+            ):
+                continue
+            packed = fields.get(IFA_LOCAL) or fields[IFA_ADDRESS]
+            yield IPv4Interface((packed, prefixlen)) if len(packed) == 4 else IPv6Interface((packed, prefixlen))
 
 
-def parse_resolvers(text: str) -> tuple[IPv4Address, ...]:
-    """Return the IPv4 addresses of the `nameserver` lines."""
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            try:
-                found.append(IPv4Address(words[1]))
-            except ValueError:
-                continue  # an IPv6 one
-    return tuple(found)
+def read_routes(ns: Namespace, family: int, index: int) -> Iterator[UplinkRoute]:
+    """Yield the routes of the main table that lead out by a link; of several next hops the one that does."""
+    header = RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)
+    try:
+        found = ns.rtnl.dump(RTM_GETROUTE, header + u32(RTA_TABLE, RT_TABLE_MAIN) + u32(RTA_OIF, index))
+    except OSError:  # ENODEV: it is gone by now; EOPNOTSUPP: no IPv6
+        return
+    for message in found:
+        _, length, _, _, _, _, _, kind, flags = RTMSG.unpack_from(message)
+        fields = attributes(message, RTMSG.size)
+        if kind != TYPES["unicast"] or flags & RTM_F_CLONED:
+            continue
+        to = ipaddress.ip_network((fields.get(RTA_DST, bytes(4 if family == socket.AF_INET else 16)), length))
+        if to.version == 6 and (to.is_link_local or to.is_multicast):
+            continue
+        for via in next_hops(fields, index):
+            src = fields.get(RTA_PREFSRC)
+            yield UplinkRoute(
+                to,
+                ipaddress.ip_address(via) if via else None,
+                ipaddress.ip_address(src) if src else None,
+                number(fields.get(RTA_PRIORITY)),
+            )
+            break
+
+
+def next_hops(fields: dict[int, bytes], index: int) -> Iterator[bytes | None]:
+    """Yield the gateways of a route by a link; None: the destination is on the link itself."""
+    if RTA_MULTIPATH not in fields:
+        if number(fields.get(RTA_OIF)) == index:
+            yield fields.get(RTA_GATEWAY)
+        return
+    data, offset = fields[RTA_MULTIPATH], 0
+    while offset + RTNEXTHOP.size <= len(data):
+        length, _, _, of = RTNEXTHOP.unpack_from(data, offset)
+        if length < RTNEXTHOP.size:
+            return
+        if of == index:
+            yield attributes(data[offset : offset + length], RTNEXTHOP.size).get(RTA_GATEWAY)
+        offset += (length + 3) & ~3

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 
 from nsmanager.items.address import Address
+from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
 from nsmanager.items.sysctl import Sysctl
-from nsmanager.marks import NFT_TABLE
 from nsmanager.reconcile import Item
 from pubsub.codec import digest
-from pubsub.topics import NamespaceApp, NamespaceConfig, NetworkInstanceConfig, PortMapStatus, SupervisorSettings
+from pubsub.topics import (
+    Ipv6Mode,
+    NamespaceApp,
+    NamespaceConfig,
+    NetworkInstanceConfig,
+    PortMapStatus,
+    SupervisorSettings,
+    UplinkConfig,
+)
+from pubsub.values import PortMap
 from supervisor.facts import Facts, Uplink
 from supervisor.firewall import Bound, host_table
 from supervisor.instances import PLANNERS, Place, Resolved
 from supervisor.items import Veth
-from supervisor.names import TABLE_LINKS, UPLINK_IFNAME, host_end, link_addresses, uid_base
-from supervisor.uplinks.selection import Selection, select
-from supervisor.uplinks.tables import common_rules, local_rule_moved, uplink_items, uplink_sysctls
+from supervisor.names import (
+    TABLE_LINKS,
+    UPLINK_IFNAME,
+    host_end,
+    link_addresses,
+    link_addresses6,
+    subnet6,
+    uid_base,
+)
+from supervisor.uplinks.selection import Candidate, Selection, candidates, select
+from supervisor.uplinks.tables import (
+    Way,
+    borrowed_sysctls,
+    common_rules,
+    local_rules_moved,
+    neighbours,
+    uplink_way,
+    way_items,
+)
+from supervisor.uplinks.ways import named_uplinks, router_marks, routes_of, way_to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +67,15 @@ class InstancePlan:
     """One instance, planned."""
 
     lot: Lot
+    config_from: NetworkInstanceConfig
+    place: Place
     resolved: Resolved
     selection: Selection
-    bound: Bound | None  # None: air-gapped, no link
-    host_address: IPv4Interface
+    portmaps: tuple[tuple[str, PortMap, Uplink], ...]  # app, port map, where
+    routes: tuple[tuple[IPv4Network, Uplink | None, IPv4Address | None], ...]  # static ones that leave the instance
     digest: str  # of the NetworkInstanceConfig
     core: NamespaceConfig  # what its manager is told, but for apps that come and go by `run` or `attach`
+    bound: Bound | None = None  # None: air-gapped, no link
     lost: tuple[str, ...] = ()  # port maps that another instance has already, in words
 
     @property
@@ -55,32 +84,39 @@ class InstancePlan:
         return self.resolved.namespace
 
     @property
-    def bindings(self) -> tuple[object, ...]:
-        """What the instance's tracked connections rest on."""
-        uplink = self.selection.uplink
-        return (uplink and (uplink.ifindex, uplink.addresses), self.resolved.portmaps)
+    def inward(self) -> tuple[object, ...]:
+        """What the connections rest on that came in by port maps."""
+        return tuple((app, port, up.ifindex, up.addresses, up.addresses6) for app, port, up in self.portmaps)
+
+    @property
+    def outward(self) -> dict[int, tuple[object, ...]]:
+        """What the connections rest on that went out, by mark."""
+        ways = [*self.bound.shared, *(way for _, way in self.bound.routes if way)] if self.bound else []
+        return {way.mark: (way.via, way.uplink.addresses, way.uplink.addresses6) for way in ways}
 
     def on_bridge(self, address: IPv4Address) -> IPv4Interface:
         """Return an app's address with the subnet's prefix length."""
         return IPv4Interface((address, self.config.bridge.network.prefixlen))
 
     @property
-    def portmaps(self) -> tuple[PortMapStatus, ...]:
+    def mapped(self) -> tuple[PortMapStatus, ...]:
         """The port maps in force, one per address of the uplink."""
-        uplink = self.selection.uplink
-        addresses = {app.name: app.address for app in self.config.apps}
-        return tuple(
-            PortMapStatus(
-                app=app,
-                uplink=uplink.ifname,
-                outer=f"{address.ip}:{portmap.outer}",
-                inner=f"{addresses[app]}:{portmap.inner}",
-                protocol=portmap.protocol,
-            )
-            for app, portmap in self.resolved.portmaps
-            for address in (uplink.addresses if uplink else ())
-            if uplink
-        )
+        return tuple(self._mapped())
+
+    def _mapped(self) -> Iterator[PortMapStatus]:
+        apps = {app.name: app for app in self.config.apps}
+        for name, portmap, uplink in self.portmaps:
+            app = apps[name]
+            pairs = [(f"{outer.ip}", f"{app.address}") for outer in uplink.addresses if app.address]
+            pairs += [(f"[{outer.ip}]", f"[{app.address6}]") for outer in uplink.addresses6 if app.address6]
+            for outer, inner in pairs:
+                yield PortMapStatus(
+                    app=name,
+                    uplink=uplink.ifname,
+                    outer=f"{outer}:{portmap.outer}",
+                    inner=f"{inner}:{portmap.inner}",
+                    protocol=portmap.protocol,
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,40 +126,90 @@ class Plan:
     items: tuple[Item, ...] = ()  # of the host, in the order of creation
     instances: dict[str, InstancePlan] = dataclasses.field(default_factory=dict)
     links: dict[str, tuple[Item, ...]] = dataclasses.field(default_factory=dict)  # those of one instance's link
-    uplinks: dict[str, Uplink] = dataclasses.field(default_factory=dict)  # of the host
+    candidates: dict[str, Candidate] = dataclasses.field(default_factory=dict)  # the host's uplinks, by ifname
+    used: tuple[Uplink, ...] = ()  # those that an instance may use now or later
     borrowed: tuple[Sysctl, ...] = ()  # of links that are not ours: given back when they are needed no more
+    table: NftTable | None = None  # one of the items: who is bound to what
 
 
-def plan(
-    configs: Mapping[str, NetworkInstanceConfig], settings: SupervisorSettings, facts: Facts, lots: Mapping[str, Lot]
-) -> Plan:
-    """Plan every instance that has a lot. Without instances nothing of ours stays on the host."""
-    instances = {
-        name: plan_instance(name, config, settings, facts, lots[name])
-        for name, config in sorted(configs.items())
-        if name in lots
-    }
-    instances = settle_claims(instances)
-    linked = {name: instance for name, instance in instances.items() if instance.bound is not None}
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What the configuration says."""
+
+    instances: Mapping[str, NetworkInstanceConfig] = dataclasses.field(default_factory=dict)
+    uplinks: Mapping[str, UplinkConfig] = dataclasses.field(default_factory=dict)
+    settings: SupervisorSettings = dataclasses.field(default_factory=SupervisorSettings)
+
+
+def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | None = None) -> Plan:
+    """Plan every instance that has a lot. Without instances nothing of ours stays on the host.
+
+    `before` saves work only: what was resolved then and rests on the same is taken over.
+    """
+    known = candidates(facts, wanted.uplinks)
+    past = before.instances if before else {}
+    instances = settle_claims(
+        {
+            name: plan_instance(name, config, wanted.settings, facts, lots[name], known=known, before=past.get(name))
+            for name, config in sorted(wanted.instances.items())
+            if name in lots
+        }
+    )
+    linked = {name: instance for name, instance in instances.items() if instance.place.linked}
     if not linked:
-        return Plan(instances=instances, uplinks=facts.uplinks)
-    used = {i.selection.uplink.ifname: i.selection.uplink for i in linked.values() if i.selection.uplink is not None}
-    uplinks = [used[ifname] for ifname in sorted(used)]
+        return Plan(instances=instances, candidates=known)
+    instances = instances | bind_all(linked)
+    linked = {name: instances[name] for name in linked}
+    used = used_uplinks(linked.values())
+    ways = all_ways(used, linked.values())
+    ipv6 = any(instance.place.inner_end6 for instance in linked.values())
+    pools = (wanted.settings.link_pool, *((wanted.settings.link_pool6,) if ipv6 else ()))
     taken = {name for name in linked if host_end(name) in facts.uplinks}  # the link of that name is somebody else's
     links = {
-        name: tuple(link_items(name, linked[name], taken=name in taken)) for name in linked if name in facts.namespaces
+        name: tuple(link_items(name, linked[name], forced6=facts.forced6, taken=name in taken))
+        for name in linked
+        if name in facts.namespaces
     }
-    table = host_table([i.bound for name, i in linked.items() if i.bound and name not in taken], uplinks)
+    bound = [instance.bound for name, instance in linked.items() if instance.bound and name not in taken]
+    table = host_table(bound, used, ways, guard6=not facts.forwarded6)
+    borrowed = tuple(borrowed_sysctls(used, facts, ipv6=ipv6))
     # What fails closed comes first, what lets packets through last.
     items = (
-        *common_rules(settings.link_pool),
-        *uplink_items(uplinks),
-        local_rule_moved(),
-        NftTable(family="inet", name=NFT_TABLE, text=table),
+        *common_rules(pools),
+        *borrowed,
+        *neighbours(used),
+        *way_items(ways, ipv6=ipv6),
+        *local_rules_moved(pools),
+        table,
         *(item for name in links for item in links[name]),
     )
-    borrowed = tuple(sysctl for uplink in uplinks for sysctl in uplink_sysctls(uplink))
-    return Plan(items, instances, links, facts.uplinks, borrowed)
+    return Plan(items, instances, links, known, used, borrowed, table)
+
+
+def used_uplinks(instances: Iterable[InstancePlan]) -> tuple[Uplink, ...]:
+    """Return the uplinks that an instance may use now or later: each has its table before it is needed."""
+    found = {}
+    for instance in instances:
+        named = [up for _, _, up in instance.portmaps] + [up for _, up, _ in instance.routes if up]
+        found.update({up.ifname: up for up in (*instance.selection.eligible, *named)})
+    return tuple(found[ifname] for ifname in sorted(found))
+
+
+def all_ways(used: Iterable[Uplink], instances: Iterable[InstancePlan]) -> list[Way]:
+    """Return every way that has a mark: the uplinks' own, with the prefixes routed by them, then static routes'."""
+    prefixes: dict[str, list[Route]] = {}
+    others: dict[int, Way] = {}
+    for instance in instances:
+        bound = instance.bound
+        if bound is None:
+            continue
+        others |= {way.mark: way for _, way in bound.routes if way and way.via}
+        if bound.routed6 and bound.subnet6:
+            route = Route(to=bound.subnet6, via=bound.inner_end6, dev=bound.link)
+            for way in bound.shared:
+                prefixes.setdefault(way.uplink.ifname, []).append(route)
+    own = [dataclasses.replace(uplink_way(up), prefixes=tuple(prefixes.get(up.ifname, ()))) for up in used]
+    return own + [others[mark] for mark in sorted(others)]
 
 
 def settle_claims(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePlan]:
@@ -131,76 +217,122 @@ def settle_claims(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePl
     claims: dict[tuple[str, str, int], str] = {}
     settled = dict(instances)
     for name, instance in sorted(instances.items(), key=lambda entry: entry[1].lot.slot):
-        uplink = instance.selection.uplink
-        if uplink is None:
-            continue
         kept, lost = [], []
-        for app, portmap in instance.resolved.portmaps:
-            holder = claims.setdefault((uplink.ifname, portmap.protocol, portmap.outer), name)
-            if holder == name:
-                kept.append((app, portmap))
+        for app, portmap, uplink in instance.portmaps:
+            holder = claims.setdefault((uplink.ifname, portmap.protocol, portmap.outer), f"{name}/{app}")
+            if holder == f"{name}/{app}":
+                kept.append((app, portmap, uplink))
             else:
                 lost.append(
-                    f"app {app}: port {portmap.outer}/{portmap.protocol} of {uplink.ifname} is instance {holder}'s; "
+                    f"app {app}: port {portmap.outer}/{portmap.protocol} of {uplink.ifname} is {holder}'s; "
                     "choose another port or uplink"
                 )
         if lost:
-            settled[name] = dataclasses.replace(
-                instance,
-                resolved=dataclasses.replace(instance.resolved, portmaps=tuple(kept)),
-                bound=instance.bound and dataclasses.replace(instance.bound, portmaps=tuple(p for _, p in kept)),
-                lost=tuple(lost),
-            )
+            settled[name] = dataclasses.replace(instance, portmaps=tuple(kept), lost=tuple(lost))
     return {name: settled[name] for name in instances}
 
 
 def plan_instance(
-    name: str, config: NetworkInstanceConfig, settings: SupervisorSettings, facts: Facts, lot: Lot
+    name: str,
+    config: NetworkInstanceConfig,
+    settings: SupervisorSettings,
+    facts: Facts,
+    lot: Lot,
+    *,
+    known: Mapping[str, Candidate],
+    before: InstancePlan | None = None,
 ) -> InstancePlan:
-    """Resolve one instance: its uplink, its addresses, what its manager is told."""
-    selection = select(config, facts)
-    uplink = selection.uplink
+    """Resolve one instance: its uplinks, its addresses, what its manager is told."""
+    selection = select(config.uplinks, known, facts.present.get(name, ""), balance=config.balance)
     host, inner = link_addresses(settings.link_pool, lot.slot)
+    host6, inner6 = link_addresses6(settings.link_pool6, lot.slot)
+    ipv6 = config.ipv6 is not Ipv6Mode.OFF and facts.ipv6
+    linked = config.uplinks != ()
     place = Place(
         name=name,
         host_end=host,
         inner_end=inner,
         subnet=lot.subnet,
-        mtu=min(config.mtu, uplink.mtu) if uplink else config.mtu,
+        mtu=min([config.mtu, *(uplink.mtu for uplink in selection.shared)]),
         ports={app: port for (instance, app), port in facts.ports.items() if instance == name},
-        linked=config.uplinks != (),
+        linked=linked,
+        host_end6=host6 if ipv6 and linked else None,
+        inner_end6=inner6 if ipv6 and linked else None,
+        subnet6=(config.subnet6 or subnet6(settings.subnet_pool6, lot.slot)) if ipv6 else None,
+        connected=connected(selection) if config.dhcp.connected_routes else (),
     )
-    resolved = PLANNERS[config.type](config, place)
-    bound = Bound(
-        link=host_end(name),
-        host_end=host.ip,
-        inner_end=inner.ip,
-        subnet=lot.subnet,
-        uplink=uplink,
-        portmaps=tuple(portmap for _, portmap in resolved.portmaps),
+    if before is not None and before.config_from == config and before.place == place:
+        resolved, core, told = before.resolved, before.core, before.digest
+    else:
+        resolved, told = PLANNERS[config.type](config, place), digest(config)
+        core = PLANNERS[config.type](config, dataclasses.replace(place, ports={})).namespace
+    portmaps = tuple(
+        (app, portmap, uplink)
+        for app, portmap in resolved.portmaps
+        for uplink in named_uplinks(portmap.uplink, selection, known)
     )
-    core = PLANNERS[config.type](config, dataclasses.replace(place, ports={})).namespace
-    return InstancePlan(lot, resolved, selection, bound if place.linked else None, host, digest(config), core)
+    routes = tuple(routes_of(config, selection, known)) if linked else ()
+    return InstancePlan(lot, config, place, resolved, selection, portmaps, routes, told, core)
 
 
-def link_items(name: str, instance: InstancePlan, *, taken: bool = False) -> list[Item]:
-    """Plan the host's side of one instance's link; where its name is `taken`, only the link, which is refused then."""
-    ifname = host_end(name)
+def connected(selection: Selection) -> tuple[IPv4Network, ...]:
+    """Return the networks that the selected uplink is in."""
+    return tuple(address.network for address in selection.uplink.addresses) if selection.uplink else ()
+
+
+def bind_all(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePlan]:
+    """Return the instances as the host's table sees them; all at once, for each router of a static route has a mark."""
+    marks = router_marks((up.ifname, via) for i in instances.values() for _, up, via in i.routes if up and via)
+    found = {}
+    for name, instance in instances.items():
+        place, selection = instance.place, instance.selection
+        bound = Bound(
+            link=host_end(name),
+            host_end=place.host_end.ip,
+            inner_end=place.inner_end.ip,
+            subnet=place.subnet,
+            uplink=selection.uplink,
+            portmaps=tuple((portmap, uplink) for _, portmap, uplink in instance.portmaps),
+            inner_end6=place.inner_end6 and place.inner_end6.ip,
+            subnet6=place.subnet6 if place.inner_end6 else None,
+            routed6=instance.config_from.ipv6 is Ipv6Mode.ROUTED and place.inner_end6 is not None,
+            shared=tuple(uplink_way(uplink) for uplink in selection.shared),
+            routes=tuple((to, way_to(up, via, marks)) for to, up, via in instance.routes),
+        )
+        found[name] = dataclasses.replace(instance, bound=bound)
+    return found
+
+
+def link_items(name: str, instance: InstancePlan, *, forced6: bool, taken: bool = False) -> Iterator[Item]:
+    """Yield the host's side of one instance's link; where its name is `taken`, only the link, which is refused then."""
+    ifname, place = host_end(name), instance.place
     inner = instance.config.link
     assert inner is not None, "an instance with a link"
-    veth = Veth(ifname=ifname, peer=UPLINK_IFNAME, netns=name, mtu=instance.config.mtu, mac=inner.gateway_mac)
+    yield Veth(
+        ifname=ifname,
+        peer=UPLINK_IFNAME,
+        netns=name,
+        mtu=instance.config.mtu,
+        mac=inner.gateway_mac,
+        peer_mac=inner.mac or "",
+    )
     if taken:
-        return [veth]
-    return [
-        veth,
-        Sysctl(f"net.ipv6.conf.{ifname}.disable_ipv6", "1", optional=True),
-        Sysctl(f"net.ipv4.conf.{ifname}.forwarding", "1"),
-        Sysctl(f"net.ipv4.conf.{ifname}.src_valid_mark", "1"),
-        Sysctl(f"net.ipv4.conf.{ifname}.rp_filter", "1"),
-        Sysctl(f"net.ipv4.conf.{ifname}.send_redirects", "0"),
-        Address(ifname=ifname, address=instance.host_address),
-        Route(to=IPv4Network(inner.address.ip), table=TABLE_LINKS, dev=ifname),
-    ]
+        return
+    yield Sysctl(f"net.ipv6.conf.{ifname}.disable_ipv6", "0" if place.host_end6 else "1", optional=True)
+    yield Sysctl(f"net.ipv4.conf.{ifname}.forwarding", "1")
+    yield Sysctl(f"net.ipv4.conf.{ifname}.src_valid_mark", "1")
+    yield Sysctl(f"net.ipv4.conf.{ifname}.rp_filter", "1")
+    yield Sysctl(f"net.ipv4.conf.{ifname}.send_redirects", "0")
+    yield Address(ifname=ifname, address=place.host_end)
+    yield Route(to=IPv4Network(place.inner_end.ip), table=TABLE_LINKS, dev=ifname)
+    if place.host_end6 is None or place.inner_end6 is None or inner.mac is None:
+        return
+    if forced6:
+        yield Sysctl(f"net.ipv6.conf.{ifname}.force_forwarding", "1")
+    yield Sysctl(f"net.ipv6.conf.{ifname}.accept_ra", "0")
+    yield Address(ifname=ifname, address=place.host_end6)
+    yield Neighbour(ifname, place.inner_end6.ip, inner.mac)
+    yield Route(to=IPv6Network(place.inner_end6.ip), table=TABLE_LINKS, dev=ifname)
 
 
 def planned_app(plan: InstancePlan, app: str) -> NamespaceApp | None:

@@ -47,7 +47,9 @@ class Publications:
                 NetworkInstanceStatus, initial=await bus.table(NetworkInstanceStatus, agent="supervisor")
             ),
             apps=await bus.publish(AppNetworkStatus, initial=await bus.table(AppNetworkStatus, agent="supervisor")),
-            uplinks=await bus.publish(DeviceNetworkStatus),
+            uplinks=await bus.publish(
+                DeviceNetworkStatus, initial=await bus.table(DeviceNetworkStatus, agent="supervisor")
+            ),
         )
 
     async def tell(self, plans: Mapping[str, InstancePlan]) -> None:

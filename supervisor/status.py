@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pubsub.topics import (
     AppNetworkStatus,
@@ -12,12 +12,13 @@ from pubsub.topics import (
     InstanceType,
     NamespaceStatus,
     NetworkInstanceStatus,
+    ProbeStatus,
     ProcessStatus,
     State,
 )
-from supervisor.facts import Uplink
 from supervisor.names import uplink_mark, uplink_table
-from supervisor.plan import InstancePlan
+from supervisor.plan import InstancePlan, Plan
+from supervisor.uplinks.selection import Candidate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,8 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
     state, reason = sum_up(view, conditions)
     unchanged = before is not None and before.state == state
     plan, namespace = view.plan, view.namespace
-    uplink = plan.selection.uplink if plan else None
+    uplink = plan.selection.uplink.ifname if plan and plan.selection.uplink else ""
+    stayed = before is not None and before.uplink == uplink
     errors = [*view.host_errors, *(namespace.errors if namespace else ()), *view.complaints]
     return NetworkInstanceStatus(
         name=view.name,
@@ -54,7 +56,11 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
         pid=view.pid,
         netns=view.name if view.netns else "",
         subnet=plan.lot.subnet if plan else None,
-        uplink=uplink.ifname if uplink else "",
+        subnet6=plan.place.subnet6 if plan else None,
+        uplink=uplink,
+        uplink_since=(before.uplink_since if before is not None and stayed else now) if uplink else 0.0,
+        uplink_reason=(plan.selection.why or plan.selection.reason) if plan else "",
+        uplinks=tuple(one.ifname for one in plan.selection.shared) if plan else (),
         restarts=view.restarts,
         uid_base=plan.lot.uid_base if plan else 0,
         config=plan.digest if plan else "",
@@ -62,7 +68,7 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
         last_error=errors[0] if errors else view.last_error or (before.last_error if before else ""),
         conditions=conditions,
         processes=processes(view),
-        portmaps=plan.portmaps if plan else (),
+        portmaps=plan.mapped if plan else (),
     )
 
 
@@ -165,25 +171,56 @@ def fold_apps(
     return found
 
 
-def fold_uplinks(plans: dict[str, InstancePlan], uplinks: dict[str, Uplink]) -> dict[str, DeviceNetworkStatus]:
-    """Return the status of each uplink that has an address or that an instance is bound to."""
+def fold_uplinks(
+    plan: Plan,
+    probes: Callable[[str], tuple[ProbeStatus, ...]],
+    before: Mapping[str, DeviceNetworkStatus],
+    now: float,
+) -> dict[str, DeviceNetworkStatus]:
+    """Return the status of each uplink that is configured, or has an address, or that an instance may use."""
     bound: dict[str, list[str]] = {}
-    for name, plan in plans.items():
-        if plan.selection.uplink is not None:
-            bound.setdefault(plan.selection.uplink.ifname, []).append(name)
+    for name, instance in plan.instances.items():
+        for uplink in instance.selection.shared:
+            bound.setdefault(uplink.ifname, []).append(name)
+    used = {uplink.ifname for uplink in plan.used}
     return {
-        uplink.ifname: DeviceNetworkStatus(
-            ifname=uplink.ifname,
-            up=uplink.up,
-            addresses=uplink.addresses,
-            gateways=uplink.gateways,
-            resolvers=uplink.resolvers,
-            mtu=uplink.mtu,
-            mark=uplink_mark(uplink.ifindex) if uplink.ifname in bound else 0,
-            table=uplink_table(uplink.ifindex) if uplink.ifname in bound else 0,
-            instances=tuple(bound.get(uplink.ifname, ())),
-            reason=uplink.trouble,
+        ifname: fold_uplink(
+            candidate, probes(ifname), before.get(ifname), now, used=ifname in used, bound=bound.get(ifname, [])
         )
-        for uplink in uplinks.values()
-        if uplink.addresses or uplink.ifname in bound
+        for ifname, candidate in plan.candidates.items()
+        if candidate.configured or candidate.uplink.addresses or candidate.uplink.addresses6 or ifname in used
     }
+
+
+def fold_uplink(
+    candidate: Candidate,
+    probes: tuple[ProbeStatus, ...],
+    before: DeviceNetworkStatus | None,
+    now: float,
+    *,
+    used: bool,
+    bound: Sequence[str],
+) -> DeviceNetworkStatus:
+    """Return the status of one uplink; `used`: an instance may use it, so that it has a mark and a table."""
+    uplink, healthy = candidate.uplink, not candidate.trouble
+    unchanged = before is not None and before.healthy == healthy
+    return DeviceNetworkStatus(
+        ifname=uplink.ifname,
+        up=uplink.up,
+        addresses=uplink.addresses,
+        addresses6=uplink.addresses6,
+        gateways=uplink.gateways,
+        gateways6=uplink.gateways6,
+        resolvers=uplink.resolvers,
+        mtu=uplink.mtu,
+        cost=candidate.cost,
+        labels=candidate.labels,
+        healthy=healthy,
+        since=before.since if before is not None and unchanged else now,
+        latency=next((probe.latency for probe in probes if probe.latency), 0.0),
+        probes=probes,
+        mark=uplink_mark(uplink.ifindex) if used else 0,
+        table=uplink_table(uplink.ifindex) if used else 0,
+        instances=tuple(bound),
+        reason=candidate.trouble,
+    )

@@ -10,28 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pubsub
 from nsmanager.namespace import Namespace
-from nsmanager.reconcile import Report, reconcile
 from pubsub.codec import digest
 from pubsub.topics import AppNetworkStatus, NamespaceConfig, NamespaceStatus, NetworkInstanceConfig
 from supervisor.apps import Apps
 from supervisor.attach import Attachments
 from supervisor.child import reap_orphans
 from supervisor.configs import Configs
-from supervisor.conntrack import forget_flows, unbound
+from supervisor.conntrack import unbound
+from supervisor.host import HostSide
 from supervisor.instance import Instance, Paths
-from supervisor.items import HOST_KINDS
 from supervisor.ledger import Ledger
 from supervisor.logs import trim_logs
-from supervisor.observe import gather
-from supervisor.plan import InstancePlan, Lot, Plan, plan
+from supervisor.plan import InstancePlan, Lot, Plan, Wanted
 from supervisor.publications import Publications
 from supervisor.records import Records
 from supervisor.status import View, fold, fold_apps, fold_uplinks
-from supervisor.sysctls import BorrowedSysctls, changed_unheard
+from supervisor.sysctls import changed_unheard
 from supervisor.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -51,14 +49,13 @@ class Supervisor:
     ) -> None:
         self.paths = paths
         self.ns = ns
-        self.sysctls = BorrowedSysctls(paths.run)
+        self.host = HostSide(paths.run, ns, publications.instances)
         self.configs = configs
         self.ledger = Ledger(paths.state)
         self.records = Records(paths.run)
         self.apps = Apps(ns, self.records, zygote, self.wake)
         self.attachments = Attachments(ns, self.apps)
         self.instances: dict[str, Instance] = {}
-        self.plan = Plan()
         self.refused: dict[str, str] = {}  # instances that got no lot, and why
         self.ready = asyncio.Event()  # the first pass is done
         self.going_down = False
@@ -69,7 +66,7 @@ class Supervisor:
         self._heard: dict[str, NamespaceStatus] = {}
         self._answered: dict[str, tuple[str, NamespaceConfig]] = {}  # digest and core of the config answered last
         self._silent: set[str] = set()  # instances whose manager is gone: what it said last is no word on what is
-        self._report = Report()
+        self._lots: dict[str, Lot] = {}
         self._plan_due = asyncio.Event()
         self._status_due = asyncio.Event()
         self._empty = asyncio.Event()  # nothing of ours is left on the host
@@ -83,6 +80,16 @@ class Supervisor:
         """Have the statuses told again."""
         self._status_due.set()
 
+    @property
+    def plan(self) -> Plan:
+        """What the host and all instances are to be like."""
+        return self.host.plan
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the configuration says now."""
+        return Wanted({} if self.going_down else self.configs.wanted, self.configs.uplinks, self.configs.settings)
+
     async def run(self) -> None:
         """Keep everything as wanted. Runs until cancelled; managers, services and networks live on then."""
         for name, record in self.records.entries.items():
@@ -93,6 +100,8 @@ class Supervisor:
                 self.instances[name] = self._instance(name, record.slot)
                 self._lives[name] = group.create_task(self.instances[name].live(), name=f"instance {name}")
             group.create_task(self.follow_kernel())
+            group.create_task(self.host.prober.run())
+            group.create_task(self.follow_probes())
             group.create_task(self.apps.run())
             group.create_task(self.keep_converged())
             group.create_task(self.keep_told())
@@ -129,6 +138,15 @@ class Supervisor:
                     await self.ns.changed()
             except TimeoutError:
                 pass
+            await self.steer()
+            self.wake()
+
+    async def follow_probes(self) -> None:
+        """Act on what the probes find."""
+        while True:
+            await self.host.probed.wait()
+            self.host.probed.clear()
+            await self.steer()
             self.wake()
 
     async def tick(self) -> None:
@@ -159,22 +177,36 @@ class Supervisor:
                 await self.converge()
                 self.ready.set()
                 self.changed()
-                if self._report.errors:
+                if self.host.report.errors:
                     asyncio.get_running_loop().call_later(RETRY, self.wake)
                 # In a storm of events most of the time is left to those who make the storm: managers being born.
                 await asyncio.sleep(min(3 * (time.monotonic() - began), LONGEST_PAUSE))
 
     async def converge(self) -> None:
         """One pass: lots, facts, plan; tell the managers; begin and end lives; reconcile the host."""
-        configs = {} if self.going_down else self.configs.wanted
-        lots, self.refused = self.allot(
-            self.ledger, {name: config for name, config in configs.items() if name not in self._leaving}
-        )
-        stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
-        facts = await gather(self.ns, self.sysctls.originals, stands, self.apps.ports())
-        before, self.plan = self.plan, plan(configs, self.configs.settings, facts, lots)
-        await self._publications.tell(self.plan.instances)
-        for name in self.instances.keys() - configs.keys() - self._leaving:
+        async with self.host.lock:
+            wanted = self.wanted
+            staying = {name: config for name, config in wanted.instances.items() if name not in self._leaving}
+            self._lots, self.refused = self.allot(self.ledger, staying)
+            stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
+            before = self.plan
+            await self.host.plan_anew(wanted, self._lots, stands, self.apps.ports())
+            await self._publications.tell(self.plan.instances)
+            self.begin_and_end(wanted.instances.keys())
+            await self.attachments.carry_out(wanted.instances, self.plan, stands)
+            await self.host.reconcile()
+            await self.host.forget(unbound(before, self.plan))
+        if self.going_down and not self.instances and not self.host.report.errors:
+            self._empty.set()
+
+    async def steer(self) -> None:
+        """Bind instances to other uplinks at once when an uplink changed; all else is left to the next pass."""
+        if await self.host.steer(self.wanted, self._lots):
+            self.changed()
+
+    def begin_and_end(self, wanted: Collection[str]) -> None:
+        """Begin the lives of new instances, and end those of instances that nobody wants any more."""
+        for name in self.instances.keys() - wanted - self._leaving:
             self._leaving.add(name)
             self._group.create_task(self.end(name))
         for name, instance in self.plan.instances.items():
@@ -182,25 +214,6 @@ class Supervisor:
                 self._silent.discard(name)  # what an earlier instance of that name left
                 self.instances[name] = self._instance(name, instance.lot.slot)
                 self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
-        await self.attachments.carry_out(configs, self.plan, stands)
-        await self.reconcile_host(self.plan)
-        if stuck := unbound(before, self.plan):
-            try:
-                await asyncio.to_thread(forget_flows, stuck)
-            except OSError as exc:
-                log.warning("host: tracked connections of moved instances may stick to their old way: %s", exc)
-        if self.going_down and not self.instances and not self._report.errors:
-            self._empty.set()
-
-    async def reconcile_host(self, wanted: Plan) -> None:
-        """Make the host as planned, and log each change as the command that was done."""
-        self.sysctls.note(self.ns, wanted.borrowed)
-        before, self._report = self._report, await reconcile(self.ns, wanted.items, HOST_KINDS)
-        self.sysctls.restore(self.ns, wanted.borrowed)
-        for change in self._report.done:
-            log.info("host: %s", str(change).partition("\n")[0])
-        for _, text in set(self._report.errors) - set(before.errors):
-            log.error("host: %s", text)
 
     def allot(
         self, ledger: Ledger, configs: Mapping[str, NetworkInstanceConfig]
@@ -267,7 +280,7 @@ class Supervisor:
                     for key, status in self.apps_of(name, instance).items()
                 }
             )
-            tables.uplinks.replace(fold_uplinks(self.plan.instances, self.plan.uplinks))
+            tables.uplinks.replace(fold_uplinks(self.plan, self.host.prober.statuses, tables.uplinks, now))
             await asyncio.sleep(STATUS_PAUSE)
 
     def view(self, name: str) -> View:
@@ -281,7 +294,7 @@ class Supervisor:
             plan=planned,
             answered=bool(planned and heard and self.is_answered(name, planned, heard.config)),
             complaints=(*self.configs.complaints(name), *refused),
-            host_errors=(*self.host_errors(name), *(planned.lost if planned else ())),
+            host_errors=(*self.host.errors_of(name), *(planned.lost if planned else ())),
             namespace=heard,
         )
         return view if instance is None else instance.complete(view)
@@ -297,10 +310,3 @@ class Supervisor:
         running = {app: (known.kind, known.pid) for app, known in self.apps.running(name).items()}
         trouble = {app: why for (owner, app), why in self.attachments.trouble.items() if owner == name}
         return fold_apps(name, instance, self._heard.get(name), running, trouble)
-
-    def host_errors(self, name: str) -> tuple[str, ...]:
-        """Return what failed on the host for one instance: on its own link, or for all."""
-        if not self._report.errors:
-            return ()
-        others = {item.key for owner, links in self.plan.links.items() if owner != name for item in links}
-        return tuple(text for key, text in self._report.errors if key not in others)

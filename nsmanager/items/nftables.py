@@ -1,8 +1,10 @@
-"""One nft table, replaced whole in one transaction. See nft(8).
+"""One nft table, changed in one transaction. See nft(8).
 
 The kernel is the memory: beside `table inet NAME` stands an empty `table inet NAME_digest`, whose comment holds a
-digest of the text that was loaded and one of the kernel's own listing right after. Both equal: nobody
-changed anything. The listing is made only when the ruleset's generation is another than at the last look.
+digest of what was loaded and one of the kernel's own listing right after. Both equal: nobody changed anything. The
+listing is made only when the ruleset's generation is another than at the last look. Where only elements of sets and
+maps differ from what this process loaded, and nobody changed that, only those are added and deleted; else the table is
+made anew as a whole.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 DIGEST_LENGTH = 32  # hexadecimal digits of each digest; a comment holds at most 128 bytes
 
 
+Elements = tuple[tuple[str, tuple[str, ...]], ...]  # name of a set or map -> its elements, as nft reads them
+
+
 @dataclasses.dataclass(frozen=True)
 class NftTable(Item):
     """A table of ours; its name is its mark."""
@@ -32,7 +37,8 @@ class NftTable(Item):
     family: str
     name: str
     text: str  # chains, maps and sets, without the table's braces
-    loaded: str = ""  # observed: digest of the text that the table was made of; empty: it was changed since
+    elements: Elements = ()  # of the sets and maps that the text declares
+    loaded: str = ""  # observed: digest of what the table was made of; empty: it was changed since
 
     @property
     def key(self) -> Key:
@@ -41,27 +47,61 @@ class NftTable(Item):
     def __str__(self) -> str:
         return f"nft -f - <<'END'\n{self.transaction()}END"
 
+    def redo(self, old: Observed) -> str:
+        changes = self._changes(old)
+        return str(self) if changes is None else f"nft -f - <<'END'\n{changes}END"
+
     def undo(self) -> str:
         return f"nft delete table {self.family} {self.name}"
 
     def transaction(self) -> str:
         """Return the commands that make the table, whether it is there or not."""
         table = f"table {self.family} {self.name}"
-        return f"{table}\ndelete {table}\n{table} {{\n{self.text.rstrip()}\n}}\n"
+        lines = [table, f"delete {table}", f"{table} {{", self.text.rstrip(), "}"]
+        lines += [self._command("add", name, elements) for name, elements in self.elements if elements]
+        return "\n".join(lines) + "\n"
+
+    def _command(self, verb: str, name: str, elements: Iterable[str]) -> str:
+        return f"{verb} element {self.family} {self.name} {name} {{ {', '.join(elements)} }}"
+
+    def _changes(self, old: Observed) -> str | None:
+        """Return the commands that change elements only; None when what stands there must be made anew."""
+        if not isinstance(old, NftTable) or not old.text or old.text != self.text or old.loaded != _digest(old):
+            return None
+        before, lines = dict(old.elements), []
+        for name, elements in self.elements:
+            had = before.get(name, ())
+            gone, new = set(had) - set(elements), set(elements) - set(had)
+            keys = [one.partition(" : ")[0] for one in had if one in gone]  # a map's value is not named at its end
+            lines += [self._command("delete", name, keys)] if keys else []
+            lines += [self._command("add", name, [one for one in elements if one in new])] if new else []
+        return "\n".join(lines) + "\n"
 
     def matches(self, observed: Observed) -> bool:
-        return isinstance(observed, NftTable) and observed.loaded == _digest(self.text)
+        return isinstance(observed, NftTable) and observed.loaded == _digest(self)
 
     async def create(self, ns: Namespace) -> None:
         """Load the table, and remember how the kernel lists it."""
-        await ns.nft(self.transaction())
+        await self._load(ns, self.transaction())
+
+    async def replace(self, ns: Namespace, old: Observed) -> None:
+        changes = self._changes(old)
+        if changes is not None:
+            try:
+                await self._load(ns, changes)
+            except NftError:  # the kernel has something else after all
+                changes = None
+        if changes is None:
+            await self._load(ns, self.transaction())
+
+    async def _load(self, ns: Namespace, commands: str) -> None:
+        await ns.nft(commands)
         listing = await ns.nft(f"list table {self.family} {self.name}")
         table = f"table {self.family} {self.name}_digest"
-        comment = f"text {_digest(self.text)} listing {_digest(listing)}"
+        digest = _digest(self)
+        comment = f"text {digest} listing {_hash(listing)}"
         await ns.nft(f'{table}\ndelete {table}\n{table} {{ comment "{comment}"; }}\n')
-
-    async def replace(self, ns: Namespace, _old: Observed, /) -> None:
-        await self.create(ns)
+        ns.nft_known[self.key] = (0, dataclasses.replace(self, loaded=digest))  # the next look tells whether it is so
 
     async def delete(self, ns: Namespace) -> None:
         for name in (self.name, f"{self.name}_digest"):
@@ -82,14 +122,18 @@ class NftTable(Item):
         return found
 
     async def look(self, ns: Namespace) -> NftTable | None:
-        """Return this table as the kernel has it; None when there is none."""
+        """Return this table as the kernel has it; None when there is none. What we loaded ourselves has its text."""
         listing = await _listing(ns, f"{self.family} {self.name}")
         if not listing:
             return None
         memory = await _listing(ns, f"{self.family} {self.name}_digest")
         digests = re.search(r"text ([0-9a-f]+) listing ([0-9a-f]+)", memory)
-        unchanged = digests is not None and digests[2] == _digest(listing)
-        return NftTable(self.family, self.name, "", digests[1] if digests is not None and unchanged else "")
+        if digests is None or digests[2] != _hash(listing):
+            return NftTable(self.family, self.name, "")
+        _, known = ns.nft_known.get(self.key, (0, None))
+        if isinstance(known, NftTable) and known.text and known.loaded == digests[1]:
+            return known
+        return NftTable(self.family, self.name, "", loaded=digests[1])
 
 
 async def _listing(ns: Namespace, table: str) -> str:
@@ -100,5 +144,10 @@ async def _listing(ns: Namespace, table: str) -> str:
         return ""
 
 
-def _digest(text: str) -> str:
+def _digest(table: NftTable) -> str:
+    """Return a digest of what a table is made of."""
+    return _hash(table.transaction())
+
+
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]

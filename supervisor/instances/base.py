@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from pubsub.topics import NamespaceConfig
 from pubsub.values import PortMap
@@ -20,6 +20,10 @@ class Place:
     mtu: int  # the smaller of the configured and the uplink's
     ports: dict[str, str]  # app -> ifname of its port on the bridge
     linked: bool  # False: air-gapped
+    host_end6: IPv6Interface | None = None  # None: no IPv6 on the link
+    inner_end6: IPv6Interface | None = None
+    subnet6: IPv6Network | None = None  # None: no IPv6
+    connected: tuple[IPv4Network, ...] = ()  # networks of the selected uplink that the apps are told of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 
-from pubsub.topics import NamespaceApp, NamespaceConfig, NamespaceLink, NetworkInstanceConfig
+from pubsub.topics import (
+    AppRoute,
+    Ipv6Mode,
+    NamespaceApp,
+    NamespaceConfig,
+    NamespaceLink,
+    NetworkInstanceConfig,
+    Route,
+)
 from pubsub.values import AddressRange
 from supervisor.instances.base import Place, Resolved
-from supervisor.names import UPLINK_IFNAME, app_mac, host_mac, name_number
+from supervisor.names import UPLINK_IFNAME, app_mac, eui64, host_mac, inner_mac, name_number
 
 
 def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
@@ -19,23 +27,62 @@ def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
     apps = resolve_apps(config, place, bridge, leased)
     namespace = NamespaceConfig(
         type=config.type,
-        link=NamespaceLink(
-            ifname=UPLINK_IFNAME, address=place.inner_end, gateway=place.host_end.ip, gateway_mac=host_mac(place.name)
-        )
-        if place.linked
-        else None,
+        link=resolve_link(place),
         bridge=IPv4Interface((bridge, subnet.prefixlen)),
+        bridge6=IPv6Interface((place.subnet6.network_address + 1, place.subnet6.prefixlen)) if place.subnet6 else None,
+        nat6=config.ipv6 is not Ipv6Mode.ROUTED,
+        dhcp6=config.dhcp.v6,
         mtu=place.mtu,
         domain=config.dns.domain or f"{place.name}.internal",
         range=leased,
         lease_time=config.dhcp.lease_time,
         ntp=config.dhcp.ntp,
-        routes=config.dhcp.routes,
+        routes=tuple(told_routes(config, place, bridge, apps)),
+        app_routes=tuple(app_routes(config, apps)),
         hosts=config.dns.hosts,
         servers=resolvers(config, place),
         apps=apps,
     )
     return Resolved(namespace, tuple((app.name, portmap) for app in apps for portmap in app.ports))
+
+
+def resolve_link(place: Place) -> NamespaceLink | None:
+    """Return the instance's end of the veth to the host; None: air-gapped."""
+    if not place.linked:
+        return None
+    return NamespaceLink(
+        ifname=UPLINK_IFNAME,
+        address=place.inner_end,
+        gateway=place.host_end.ip,
+        gateway_mac=host_mac(place.name),
+        mac=inner_mac(place.name),
+        address6=place.inner_end6,
+        gateway6=place.host_end6.ip if place.host_end6 else None,
+    )
+
+
+def app_routes(config: NetworkInstanceConfig, apps: Iterable[NamespaceApp]) -> Iterator[AppRoute]:
+    """Yield the static routes whose router is an app; one without an address is none yet."""
+    addresses = {app.name: app.address for app in apps}
+    for route in config.routes:
+        if address := addresses.get(route.app):
+            yield AppRoute(to=route.to, via=address)
+
+
+def told_routes(
+    config: NetworkInstanceConfig, place: Place, bridge: IPv4Address, apps: Iterable[NamespaceApp]
+) -> Iterator[Route]:
+    """Return what the apps are told by option 121: its own, the static routes, the uplink's networks; each once."""
+    by_app = {route.to: route.via for route in app_routes(config, apps)}
+    told = {route.to: route.via for route in config.dhcp.routes}
+    for route in config.routes:
+        via = by_app.get(route.to) if route.app else bridge
+        if via is not None:
+            told.setdefault(route.to, via)
+    for network in place.connected:
+        if not network.overlaps(place.subnet):  # else it is hidden by what lies on the bridge itself
+            told.setdefault(network, bridge)
+    return (Route(to=to, via=via) for to, via in told.items())
 
 
 def resolvers(config: NetworkInstanceConfig, place: Place) -> tuple[IPv4Address, ...]:
@@ -70,11 +117,13 @@ def resolve_apps(
         if app is not None:
             address = app.address or choose_address(name, place.subnet, leased, used)
             used.add(address)
+        mac = (app and app.mac) or app_mac(place.name, name)
         apps.append(
             NamespaceApp(
                 name=name,
-                mac=(app and app.mac) or app_mac(place.name, name),
+                mac=mac,
                 address=address,
+                address6=eui64(place.subnet6, mac) if place.subnet6 else None,
                 ports=app.ports if app else (),
                 ifname=place.ports.get(name, ""),
             )

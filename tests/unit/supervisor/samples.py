@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfig, SupervisorSettings
+from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfig, UplinkConfig
 from pubsub.values import PortMap
-from supervisor.facts import Facts, Uplink, UplinkRoute
-from supervisor.plan import Lot, Plan, plan
+from supervisor.facts import Facts, Health, Uplink, UplinkRoute
+from supervisor.plan import Lot, Plan, Wanted, plan
 
 
 def uplink(number: int = 0, *, up: bool = True, addressed: bool = True, mtu: int = 1500) -> Uplink:
@@ -21,6 +21,7 @@ def uplink(number: int = 0, *, up: bool = True, addressed: bool = True, mtu: int
         ifname=f"eth{number}",
         ifindex=number + 2,
         up=up,
+        mac=f"02:00:00:00:00:0{number}",
         mtu=mtu,
         addresses=(IPv4Interface(f"{net}.2/24"),) if addressed else (),
         routes=routes if addressed else (),
@@ -28,11 +29,12 @@ def uplink(number: int = 0, *, up: bool = True, addressed: bool = True, mtu: int
     )
 
 
-def facts(*uplinks: Uplink, default: str = "eth0", stand: tuple[str, ...] = (), ports: tuple[str, ...] = ()) -> Facts:
+def facts(
+    *uplinks: Uplink, stand: tuple[str, ...] = (), ports: tuple[str, ...] = (), health: dict[str, Health] | None = None
+) -> Facts:
     """Return what a host is like; `ports` are running apps as `instance/app`."""
-    known = {one.ifname: one for one in uplinks}
     running = {(port.partition("/")[0], port.partition("/")[2]): f"p-{port.partition('/')[2]}" for port in ports}
-    return Facts(known, default if default in known else "", frozenset(stand), running)
+    return Facts({one.ifname: one for one in uplinks}, health or {}, namespaces=frozenset(stand), ports=running)
 
 
 SUBNET = IPv4Network("10.1.0.0/24")
@@ -48,10 +50,11 @@ WEB = NetworkInstanceConfig(
     dhcp=DhcpConfig(ntp=(IPv4Address("192.0.2.123"),)),
     dns=DnsConfig(hosts={"printer": IPv4Address("10.1.0.9")}),
 )
-SETTINGS = SupervisorSettings()
 
 
-def planned(configs: dict[str, NetworkInstanceConfig], host: Facts) -> Plan:
+def planned(
+    configs: dict[str, NetworkInstanceConfig], host: Facts, uplinks: dict[str, UplinkConfig] | None = None
+) -> Plan:
     """Return the plan; slots are given in the order of the configs."""
     lots = {name: Lot(slot, config.subnet or SUBNET) for slot, (name, config) in enumerate(configs.items())}
-    return plan(configs, SETTINGS, host, lots)
+    return plan(Wanted(configs, uplinks or {}), host, lots)

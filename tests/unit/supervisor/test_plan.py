@@ -84,19 +84,19 @@ def test_the_smaller_mtu_counts() -> None:
 
 def test_a_port_is_the_older_instances() -> None:
     plan = planned({"red": WEB, "blue": WEB}, HOST)
-    assert [portmap.outer for portmap in plan.instances["red"].portmaps] == ["192.0.0.2:8080", "192.0.0.2:53"]
-    assert not plan.instances["blue"].portmaps
+    assert [portmap.outer for portmap in plan.instances["red"].mapped] == ["192.0.0.2:8080", "192.0.0.2:53"]
+    assert not plan.instances["blue"].mapped
 
 
 def test_the_same_port_of_two_uplinks_is_both_instances() -> None:
     plan = planned({"red": WEB, "blue": msgspec.structs.replace(WEB, uplinks=("eth1",))}, HOST)
-    assert [p.outer for p in plan.instances["blue"].portmaps] == ["192.0.1.2:8080", "192.0.1.2:53"]
-    assert len(plan.instances["red"].portmaps) == 2
+    assert [p.outer for p in plan.instances["blue"].mapped] == ["192.0.1.2:8080", "192.0.1.2:53"]
+    assert len(plan.instances["red"].mapped) == 2
 
 
 def table(plan: Plan) -> str:
     (found,) = (item for item in plan.items if isinstance(item, NftTable))
-    return found.text
+    return found.transaction()
 
 
 def test_instances_add_elements_and_no_rules() -> None:
@@ -105,7 +105,7 @@ def test_instances_add_elements_and_no_rules() -> None:
     def chains(count: int) -> list[str]:
         names = [f"i{number}" for number in range(count)]
         text = table(planned(dict.fromkeys(names, SMALL), facts(uplink(), stand=tuple(names))))
-        return [line for line in text.splitlines() if not line.startswith(("  set", "  map", "  chain into_"))]
+        return [line for line in text.splitlines() if not line.startswith(("add element", "  chain into_"))]
 
     assert chains(1) == chains(50)
 
@@ -127,4 +127,4 @@ def test_a_port_map_is_an_element_by_uplink_and_address() -> None:
 def test_subnets_may_be_the_same() -> None:
     plan = planned({"red": SMALL, "blue": SMALL}, HOST)
     assert {instance.lot.subnet for instance in plan.instances.values()} == {IPv4Network("10.1.0.0/24")}
-    assert len({instance.host_address for instance in plan.instances.values()}) == 2
+    assert len({instance.place.host_end for instance in plan.instances.values()}) == 2

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 import msgspec
 import pytest
 
-from pubsub.topics import Lease, NamespaceStatus, ServiceStatus, State
-from supervisor.facts import Facts
+from pubsub.topics import Lease, NamespaceStatus, ProbeStatus, ServiceStatus, State
+from supervisor.facts import Facts, Health
 from supervisor.plan import InstancePlan
 from supervisor.status import View, fold, fold_apps, fold_uplinks
 from tests.unit.supervisor.samples import SMALL, WEB, facts, planned, uplink
@@ -118,9 +118,32 @@ def test_apps_have_their_address_from_the_config_or_a_lease() -> None:
 
 
 def test_an_uplink_tells_who_is_bound_to_it() -> None:
-    plan = planned({"red": SMALL, "blue": SMALL}, facts(uplink(), uplink(1)))
-    found = fold_uplinks(plan.instances, plan.uplinks)
+    plan = planned({"red": SMALL, "blue": SMALL}, facts(uplink(), uplink(1), uplink(2, addressed=False)))
+    found = fold_uplinks(plan, lambda _: (), {}, NOW)
+    assert set(found) == {"eth0", "eth1"}
     assert set(found["eth0"].instances) == {"red", "blue"}
-    assert found["eth0"].mark
-    assert found["eth0"].table
-    assert (found["eth1"].instances, found["eth1"].mark, found["eth1"].table) == ((), 0, 0)
+    assert not found["eth1"].instances
+    assert (found["eth1"].mark, found["eth1"].table) == (0x103, 196003)  # they may need it any moment
+    assert found["eth0"].healthy
+
+
+def test_an_uplink_tells_why_and_since_when_it_is_not_healthy() -> None:
+    sick = Health(healthy=False, reason="gateway 192.0.0.1 is silent")
+    before = fold_uplinks(planned({"red": SMALL}, facts(uplink())), lambda _: (), {}, NOW)
+    plan = planned({"red": SMALL}, facts(uplink(), health={"eth0": sick}))
+    probe = ProbeStatus(name="next hop 192.0.0.1", up=False, latency=0.5)
+    found = fold_uplinks(plan, lambda _: (probe,), before, NOW + 5)["eth0"]
+    assert (found.healthy, found.reason, found.since) == (False, "gateway 192.0.0.1 is silent", NOW + 5)
+    assert (found.latency, found.probes) == (0.5, (probe,))
+    again = fold_uplinks(plan, lambda _: (probe,), {"eth0": found}, NOW + 9)["eth0"]
+    assert again.since == NOW + 5
+
+
+def test_an_instance_tells_since_when_and_why_it_has_its_uplink() -> None:
+    first = fold(view(), None, NOW)
+    assert (first.uplink, first.uplink_since, first.uplink_reason) == ("eth0", NOW, "the only one")
+    assert fold(view(pid=0), first, NOW + 5).uplink_since == NOW
+    moved = instance(facts(uplink(up=False), uplink(1), stand=("red",)))
+    second = fold(view(plan=moved), first, NOW + 9)
+    assert (second.uplink, second.uplink_since) == ("eth1", NOW + 9)
+    assert "eth0 is down" in second.uplink_reason

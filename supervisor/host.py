@@ -1,0 +1,125 @@
+"""The host's side of all instances: what it is like, what it is to be like, and who is bound to which uplink now."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from nsmanager.items.nftables import NftTable
+from nsmanager.namespace import Namespace, NftError
+from nsmanager.reconcile import Report, reconcile
+from pubsub.topics import NetworkInstanceStatus
+from supervisor.conntrack import Stuck, forget_flows, unbound
+from supervisor.facts import Facts
+from supervisor.items import HOST_KINDS
+from supervisor.observe import gather, refresh
+from supervisor.plan import Lot, Plan, Wanted, plan
+from supervisor.probing import Prober, Target
+from supervisor.sysctls import BorrowedSysctls
+from supervisor.uplinks.selection import NO_CONFIG
+
+log = logging.getLogger(__name__)
+
+
+class HostSide:
+    """Facts, plan and reconciliation of the namespace in which the uplinks are. `lock` is held by who changes it."""
+
+    def __init__(self, run_dir: Path, ns: Namespace, before: Mapping[str, NetworkInstanceStatus]) -> None:
+        self.lock = asyncio.Lock()
+        self.probed = asyncio.Event()  # a probe found an uplink to be other than before
+        self.prober = Prober(run_dir, self.probed.set)
+        self.sysctls = BorrowedSysctls(run_dir)
+        self.facts = Facts()
+        self.plan = Plan()
+        self.report = Report()
+        # By instance, the ifname of its uplink; first as the supervisor before us published it.
+        self.present = {name: status.uplink for name, status in before.items() if status.uplink}
+        self._ns = ns
+
+    async def look(self, stands: Collection[str], ports: dict[tuple[str, str], str]) -> Facts:
+        """Return what the host is like now; `stands`: the instances whose namespaces do, `ports`: the apps' ports."""
+        return await gather(
+            self._ns,
+            self.sysctls.originals,
+            namespaces=stands,
+            ports=ports,
+            health=self.prober.health(),
+            present=self.present,
+        )
+
+    async def plan_anew(
+        self, wanted: Wanted, lots: Mapping[str, Lot], stands: Collection[str], ports: dict[tuple[str, str], str]
+    ) -> None:
+        """Look at everything, and plan everything."""
+        self.facts = await self.look(stands, ports)
+        self._settle(plan(wanted, self.facts, lots, self.plan), wanted)
+
+    async def steer(self, wanted: Wanted, lots: Mapping[str, Lot]) -> bool:
+        """Bind instances to other uplinks at once when an uplink changed: one transaction, before any other work.
+
+        Returns whether one changed; then a pass over the rest should follow.
+        """
+        async with self.lock:
+            uplinks = refresh(self._ns, self.plan.used, self.sysctls.originals)
+            health = self.prober.health()
+            known = {uplink.ifname for uplink in self.plan.used}
+            before = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname in known}
+            if self.plan.table is None or (uplinks == before and health == self.facts.health):
+                return False
+            others = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname not in known}
+            self.facts = dataclasses.replace(self.facts, uplinks=others | uplinks, health=health, present=self.present)
+            old, new = self.plan, plan(wanted, self.facts, lots, self.plan)
+            if new.table is not None and new.table != old.table:
+                await self._bind(new.table)
+            self._settle(new, wanted)
+            await self.forget(unbound(old, new))
+        return True
+
+    async def _bind(self, table: NftTable) -> None:
+        """Load our table where one stands; where none does the next pass makes it, in its order."""
+        for old in await NftTable.observe(self._ns, [table]):
+            try:
+                await table.replace(self._ns, old)
+            except NftError as exc:
+                log.warning("host: instances can't be moved at once: %s", exc)
+
+    def _settle(self, new: Plan, wanted: Wanted) -> None:
+        """Take over a plan: remember who uses which uplink, tell what moved, and probe what may be used."""
+        self.plan = new
+        for name, instance in new.instances.items():
+            was, selection = self.present.get(name, ""), instance.selection
+            ifname = selection.uplink.ifname if selection.uplink else ""
+            if was and ifname != was:
+                log.info("instance %s: moved from %s to %s: %s", name, was, ifname or "none", selection.why)
+        self.present = {name: i.selection.uplink.ifname for name, i in new.instances.items() if i.selection.uplink}
+        self.prober.follow(
+            {up.ifname: Target(up, wanted.uplinks.get(up.ifname, NO_CONFIG)) for up in new.used},
+        )
+
+    async def forget(self, stuck: Stuck) -> None:
+        """End connections that lead where nothing is any more."""
+        if stuck:
+            try:
+                await asyncio.to_thread(forget_flows, stuck)
+            except OSError as exc:
+                log.warning("host: tracked connections of moved instances may stick to their old way: %s", exc)
+
+    async def reconcile(self) -> None:
+        """Make the host as planned, and log each change as the command that was done."""
+        self.sysctls.note(self._ns, self.plan.borrowed)
+        before, self.report = self.report, await reconcile(self._ns, self.plan.items, HOST_KINDS)
+        self.sysctls.restore(self._ns, self.plan.borrowed)
+        for change in self.report.done:
+            log.info("host: %s", str(change).partition("\n")[0])
+        for _, text in set(self.report.errors) - set(before.errors):
+            log.error("host: %s", text)
+
+    def errors_of(self, name: str) -> tuple[str, ...]:
+        """Return what failed on the host for one instance: on its own link, or for all."""
+        if not self.report.errors:
+            return ()
+        others = {item.key for owner, links in self.plan.links.items() if owner != name for item in links}
+        return tuple(text for key, text in self.report.errors if key not in others)
