@@ -85,8 +85,8 @@ def _from_text(type_: type, value: object) -> object:
     """Read what `_to_text` wrote; msgspec turns a ValueError into its own error, with the field's path."""
     if isinstance(value, type_):
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and issubclass(type_, int):
-        value = str(value)  # a duration in seconds
+    if isinstance(value, int | float) and not isinstance(value, bool) and issubclass(type_, int | float):
+        value = str(value)  # a duration or an interval in seconds
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {type(value).__name__}")  # noqa: TRY004  # only ValueError is translated
     if hasattr(type_, "parse"):

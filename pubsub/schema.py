@@ -5,17 +5,19 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 import msgspec
 
 from pubsub import codec
-from pubsub.config.convert import field_types, required_fields
-from pubsub.config.rules import APP_NAME_LENGTH, IFNAME_LENGTH, INSTANCE_NAME_LENGTH, LABEL, MTU_RANGE
+from pubsub.config.convert import NONE_WORDS, field_types, required_fields
+from pubsub.config.rules import APP_NAME_LENGTH, INSTANCE_NAME_LENGTH, LABEL, MTU_RANGE
+from pubsub.config.rules_uplinks import COST_RANGE, PROBE_COUNTS
+from pubsub.config.rules_words import IFNAME, IFNAME_LENGTH
 from pubsub.fields import field_comments
-from pubsub.topics import NetworkInstanceConfig, SupervisorSettings
-from pubsub.values import AddressRange, Duration, MacAddress, PortMap
+from pubsub.topics import NetworkInstanceConfig, SupervisorSettings, UplinkConfig
+from pubsub.values import UPLINK_WORD, AddressRange, Duration, Endpoint, Interval, MacAddress, PortMap
 
 SCHEMA_ADDRESS = "https://json-schema.org/draft/2020-12/schema"
 
@@ -28,10 +30,25 @@ _TEXTS: dict[type, JsonSchema] = {
         "pattern": r"^[0-9.]+/[0-9]{1,2}$",
         "description": "IPv4 network, as 10.1.0.0/24",
     },
+    IPv6Network: {
+        "type": "string",
+        "pattern": r"^[0-9a-fA-F:.]+/[0-9]{1,3}$",
+        "description": "IPv6 network, as fd12:3456:789a::/64",
+    },
     PortMap: {
         "type": "string",
-        "pattern": r"^[0-9]{1,5}:[0-9]{1,5}(/(tcp|udp))?$",
-        "description": "OUTER:INNER/PROTOCOL, as 8080:80/tcp",
+        "pattern": rf"^({UPLINK_WORD}:)?[0-9]{{1,5}}:[0-9]{{1,5}}(/(tcp|udp))?$",
+        "description": "[UPLINK:]OUTER:INNER/PROTOCOL, as 8080:80/tcp or eth1:8080:80/tcp",
+    },
+    Endpoint: {
+        "type": "string",
+        "pattern": r"^(icmp|tcp|http)://(\[[0-9a-fA-F:.]+\]|[0-9.]+)(:[0-9]{1,5})?(/[!-~]*)?$",
+        "description": "icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH",
+    },
+    Interval: {
+        "type": ["string", "number"],
+        "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$",
+        "description": "as 500ms, 5s, 2m",
     },
     AddressRange: {"type": "string", "pattern": r"^[0-9.]+ *- *[0-9.]+$", "description": "FIRST-LAST, both inclusive"},
     Duration: {"type": ["string", "integer"], "pattern": r"^[0-9]+[smhd]?$", "description": "as 90s, 30m, 12h, 7d"},
@@ -52,6 +69,13 @@ _LIMITS: dict[tuple[str, str], JsonSchema] = {
         "propertyNames": {"pattern": f"^{LABEL.pattern}$", "maxLength": APP_NAME_LENGTH}
     },
     ("NetworkInstanceConfig", "uplinks"): {"uniqueItems": True},
+    ("UplinkConfig", "cost"): {"minimum": COST_RANGE[0], "maximum": COST_RANGE[1]},
+    ("UplinkConfig", "labels"): {"uniqueItems": True},
+    **{
+        (probe, field): {"minimum": PROBE_COUNTS[0], "maximum": PROBE_COUNTS[1]}
+        for probe in ("NextHopProbe", "EndpointProbe")
+        for field in ("down", "up")
+    },
     ("Attachment", "tap"): {"maxLength": IFNAME_LENGTH},
     ("Attachment", "container"): {"minimum": 1},
 }
@@ -61,15 +85,18 @@ def schema() -> JsonSchema:
     """Return the schema of one file of the config directory."""
     definitions: JsonSchema = {}
     instance = _of(NetworkInstanceConfig, definitions)
+    uplink = _of(UplinkConfig, definitions)
     settings = _of(SupervisorSettings, definitions)
     names = {"pattern": f"^{LABEL.pattern}$", "maxLength": INSTANCE_NAME_LENGTH}
     instances = {"type": ["object", "null"], "propertyNames": names, "additionalProperties": instance}
+    ifnames = {"pattern": f"^{IFNAME.pattern}$", "maxLength": IFNAME_LENGTH}
+    uplinks = {"type": ["object", "null"], "propertyNames": ifnames, "additionalProperties": uplink}
     return {
         "$schema": SCHEMA_ADDRESS,
         "title": "nsvisor configuration",
         "description": "A file of the config directory; all of its files are merged.",
         "type": ["object", "null"],
-        "properties": {"instances": instances, "settings": settings},
+        "properties": {"instances": instances, "uplinks": uplinks, "settings": settings},
         "patternProperties": {"^x-": {}},
         "additionalProperties": False,
         "$defs": definitions,
@@ -100,6 +127,8 @@ def _struct(type_: type[msgspec.Struct], definitions: JsonSchema) -> JsonSchema:
     properties = {}
     for name, field_type in field_types(type_).items():
         field = _of(field_type, definitions) | _LIMITS.get((type_.__name__, name), {})
+        if (type_, name) in NONE_WORDS:
+            field["anyOf"].append({"enum": [NONE_WORDS[type_, name]]})
         default = defaults[name]
         if default is not msgspec.NODEFAULT and default is not None and not isinstance(default, msgspec.Struct):
             field["default"] = codec.to_plain(default)

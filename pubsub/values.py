@@ -139,7 +139,7 @@ class Duration(int):
 
 
 class Interval(float):
-    """Seconds with a fraction, written as `500ms`, `5s` or `2m`."""
+    """Seconds to the millisecond, written as `500ms`, `5s` or `2m`."""
 
     @classmethod
     def parse(cls, text: str | float) -> Self:
@@ -147,7 +147,7 @@ class Interval(float):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", str(text))
         if not match:
             raise ValueError("not an interval; write a number and ms, s or m, as 500ms")
-        return cls(float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2] or "s"])
+        return cls(round(float(match[1]) * {"ms": 1, "s": 1000, "m": 60_000}[match[2] or "s"]) / 1000)
 
     def __str__(self) -> str:
         milliseconds = round(float(self) * 1000)

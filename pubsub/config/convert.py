@@ -12,7 +12,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import msgspec
@@ -20,7 +20,8 @@ import yaml
 
 from pubsub import codec
 from pubsub.config.document import Node, is_null, line_of, pairs, quote
-from pubsub.topics import ConfigProblem
+from pubsub.topics import ConfigProblem, NetworkInstanceConfig
+from pubsub.values import AddressRange, Duration, Endpoint, Interval, MacAddress, PortMap
 
 NODE_LIMIT = 50_000  # visited in one instance; aliases can blow a small file up to billions
 
@@ -33,10 +34,21 @@ Path = tuple[str, ...]
 _EXAMPLES: dict[type, tuple[str, str]] = {
     IPv4Address: ("an IPv4 address", "write four numbers, as 10.1.0.1"),
     IPv4Network: ("an IPv4 network", "write ADDRESS/PREFIXLEN, as 10.1.0.0/24"),
+    IPv6Address: ("an IPv6 address", "write it as 2001:db8::1"),
+    IPv6Network: ("an IPv6 network", "write PREFIX/PREFIXLEN, as fd12:3456:789a::/64"),
+    PortMap: ("a port map", "write OUTER:INNER/PROTOCOL, as 8080:80/tcp"),
+    AddressRange: ("a range of addresses", "write FIRST-LAST, as 10.1.0.100-10.1.0.199"),
+    Duration: ("a duration", "write a number and s, m, h or d, as 12h"),
+    Interval: ("an interval", "write a number and ms, s or m, as 500ms"),
+    Endpoint: ("an endpoint", "write icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH"),
+    MacAddress: ("a MAC address", "write six hexadecimal pairs, as 02:00:00:00:00:01"),
     int: ("a whole number", "write digits without quotes"),
     bool: ("true or false", "write true or false"),
     str: ("text", "write it in quotes"),
 }
+
+# The word that stands for None in files, by message and field. On the wire None is None.
+NONE_WORDS: dict[tuple[type, str], str] = {(NetworkInstanceConfig, "uplinks"): "all"}
 
 
 class _Broken(enum.Enum):
@@ -142,13 +154,26 @@ class Converter:
         values = {}
         for key, value in entries:
             if key.value in fields:
-                values[key.value] = self.convert(value, fields[key.value], (*path, key.value), line_of(key))
+                word = NONE_WORDS.get((type_, key.value), "")
+                values[key.value] = self._field(value, fields[key.value], (*path, key.value), line_of(key), word)
             else:
                 self.unknown_key(path, key, value, fields)
         for name in required_fields(type_):
             if name not in values:
                 self.problem((*path, name), Place(here.line, ""), f"field {name!r} is missing", f"add `{name}: …`")
         return BROKEN if len(self.problems) > before else type_(**values)
+
+    def _field(self, node: Node, type_: Any, path: Path, line: int, word: str) -> Any:
+        """Return the value of a field that may be written as a `word` instead; empty: it has none."""
+        if not word or not isinstance(node, yaml.ScalarNode) or is_null(node):
+            return self.convert(node, type_, path, line)
+        here = self.places[path] = Place(line, quote(node))
+        if node.value == word:
+            return None
+        self.problem(
+            path, here, f"expected a list or `{word}`, got {_kind(node)}", f"write it in brackets: [{here.value}]"
+        )
+        return BROKEN
 
     def _dict(self, node: Node, value_type: Any, path: Path, here: Place) -> Any:
         before = len(self.problems)
@@ -234,8 +259,8 @@ def _explain(type_: Any, text: str, error: str) -> tuple[str, str]:
         message, _, remedy = error.partition("; ")
         return message, remedy or "look at docs/config.md for how to write it"
     what, remedy = _EXAMPLES.get(type_, ("a value of this kind", "look at docs/config.md for how to write it"))
-    if type_ is IPv4Network and "host bits" in error:
-        network = IPv4Network(text, strict=False)
+    if type_ in (IPv4Network, IPv6Network) and "host bits" in error:
+        network = type_(text, strict=False)
         return f"{text} is an address inside a network", f"write the network itself: {network}"
     if type_ is int and text.isdigit():
         remedy = f"write it without quotes: {text}"

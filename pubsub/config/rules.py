@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import re
-import typing
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from pubsub import codec
-from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfig, SupervisorSettings
+from pubsub.config.rules_routes import check_routes
+from pubsub.config.rules_settings import INSTANCE_PREFIXLEN6
+from pubsub.config.rules_words import (
+    ALL_UPLINKS,
+    Finding,
+    Findings,
+    Path,
+    check_ifname,
+    check_network,
+    check_network6,
+    check_uplink,
+    uplinks_meant,
+)
+from pubsub.topics import (
+    AppConfig,
+    DhcpConfig,
+    DnsConfig,
+    Ipv6Mode,
+    NetworkInstanceConfig,
+    SupervisorSettings,
+    UplinkConfig,
+)
+from pubsub.values import PortMap
 
 INSTANCE_NAME_LENGTH = 13  # the host's end of its link is `v-<name>`, and IFNAMSIZ leaves 15 characters
 APP_NAME_LENGTH = 11  # its port is `p-<name>`; leaves room for a suffix within the same 15
 APP_NAME_REMEDY = f"use a-z, 0-9 and -, at most {APP_NAME_LENGTH} characters, and no - at either end"
-IFNAME_LENGTH = 15  # IFNAMSIZ less the final zero
 MTU_RANGE = (576, 65535)  # RFC 791: what every host must take; the largest of a veth
+MTU_IPV6 = 1280  # RFC 8200: the smallest that IPv6 goes over
 SMALLEST_SUBNET = 30  # prefixlen: network, bridge, one app, broadcast
 LEASE_RANGE = (120, 4294967294)  # seconds; dnsmasq(8): at least two minutes; option 51 has 32 bits
 CONFIG_LIMIT = 1 << 20  # bytes of one instance's config as msgpack; the bus takes more, dnsmasq's files don't want it
@@ -22,41 +43,20 @@ DOMAIN_LENGTH = 253  # RFC 1035
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-IFNAME = re.compile(r"[A-Za-z0-9_.@-]+")  # less than the kernel allows: nothing that nft, dnsmasq or a shell reads
-AGENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-# Networks that no bridge can serve (RFC 1122 §3.2.1.3, RFC 1112, RFC 3927).
-UNUSABLE = {
-    IPv4Network("0.0.0.0/8"): "'this network'",
-    IPv4Network("127.0.0.0/8"): "loopback",
-    IPv4Network("224.0.0.0/4"): "multicast",
-    IPv4Network("240.0.0.0/4"): "reserved",
-}
-
-Path = tuple[str, ...]
-
-
-class Finding(typing.NamedTuple):
-    """One thing that is wrong in an instance's config; `path` is below the instance."""
-
-    instance: str
-    path: Path
-    message: str
-    remedy: str
-
-
-Findings = Iterator[tuple[Path, str, str]]
 
 
 def validate(
     name: str, config: NetworkInstanceConfig, settings: SupervisorSettings | None = None
 ) -> tuple[Finding, ...]:
     """Return all that is wrong with one instance, whatever the others are."""
+    settings = settings or SupervisorSettings()
     found: list[tuple[Path, str, str]] = [
         *_instance_name(name),
-        *_subnet(config, settings or SupervisorSettings()),
+        *_subnet(config, settings),
+        *_subnet6(config, settings),
         *_mtu(config),
         *_uplinks(config),
+        *check_routes(config, settings),
         *_dhcp(config.dhcp, config),
         *_dns(config.dns),
         *_apps(config),
@@ -65,43 +65,74 @@ def validate(
     return tuple(Finding(name, *finding) for finding in found)
 
 
-def validate_all(configs: Mapping[str, NetworkInstanceConfig]) -> tuple[Finding, ...]:
-    """Return what instances can't both have, each at the later one in the mapping's order."""
-    found = []
-    ports: dict[object, str] = {}
+def validate_all(
+    configs: Mapping[str, NetworkInstanceConfig], uplinks: Mapping[str, UplinkConfig] | None = None
+) -> tuple[Finding, ...]:
+    """Return what instances can't both have, each at the later one in the mapping's order.
+
+    With all `uplinks` that have labels it also tells port maps by an uplink that their instance doesn't use.
+    """
+    found = [*_claims(configs), *_routed(configs)]
     taps: dict[str, str] = {}
     for name, config in configs.items():
         for app, app_config in config.apps.items():
-            for index, port in enumerate(app_config.ports):
-                holder = ports.setdefault((config.uplinks, port.protocol, port.outer), name)
-                if holder != name:
-                    message = f"port {port.outer}/{port.protocol} of the same uplink is instance {holder}'s"
-                    path = ("apps", app, "ports", str(index))
-                    found.append(Finding(name, path, message, "choose another outer port"))
             tap = app_config.attach.tap if app_config.attach else None
             holder = taps.setdefault(tap, name) if tap else name
             if holder != name:
                 path = ("apps", app, "attach", "tap")
                 found.append(Finding(name, path, f"tap {tap} is instance {holder}'s", "attach it once"))
+        if uplinks is not None:
+            found += [Finding(name, *said) for said in _unused_uplinks(config, uplinks)]
     return tuple(found)
 
 
-def validate_settings(settings: SupervisorSettings) -> tuple[Finding, ...]:
-    """Return what is wrong with the settings; `instance` is empty."""
-    found = []
-    for index, agent in enumerate(settings.config_from):
-        if not AGENT.fullmatch(agent):
-            message = f"{agent!r} can't be an agent's name"
-            found.append(Finding("", ("config_from", str(index)), message, "use letters, digits, - and _"))
-    if settings.link_pool.prefixlen > SMALLEST_SUBNET:
-        message = f"the pool {settings.link_pool} is too small"
-        found.append(Finding("", ("link_pool",), message, "an instance needs a /31; use a /16"))
-    for field, pool in (("link_pool", settings.link_pool), ("subnet_pool", settings.subnet_pool)):
-        found.extend(Finding("", (field,), *said) for said in _unusable(pool))
-    if settings.link_pool.overlaps(settings.subnet_pool):
-        message = f"overlaps link_pool {settings.link_pool}"
-        found.append(Finding("", ("subnet_pool",), message, "choose two pools that don't overlap"))
-    return tuple(found)
+def _claims(configs: Mapping[str, NetworkInstanceConfig]) -> Iterator[Finding]:
+    """Yield outer ports that two instances claim on what is surely the same uplink; labels meet only at runtime."""
+    holders: dict[object, str] = {}
+    for name, config in configs.items():
+        for app, app_config in config.apps.items():
+            for index, port in enumerate(app_config.ports):
+                uplink = _claimed_uplink(config, port)
+                holder = holders.setdefault((uplink, port.protocol, port.outer), name)
+                if holder != name:
+                    which = f"uplink {uplink}" if isinstance(uplink, str) else "the same uplink"
+                    message = f"port {port.outer}/{port.protocol} of {which} is instance {holder}'s"
+                    path = ("apps", app, "ports", str(index))
+                    yield Finding(name, path, message, "choose another outer port or another uplink")
+
+
+def _claimed_uplink(config: NetworkInstanceConfig, port: PortMap) -> str | frozenset[str] | None:
+    """Return the word for the uplink that a port map is claimed on; the words, where any of them may be selected."""
+    if port.uplink or config.uplinks is None:
+        return port.uplink or None
+    return config.uplinks[0] if len(config.uplinks) == 1 else frozenset(config.uplinks)
+
+
+def _routed(configs: Mapping[str, NetworkInstanceConfig]) -> Iterator[Finding]:
+    """Yield prefixes that are routed to two instances."""
+    routed = [
+        (name, config.subnet6)
+        for name, config in configs.items()
+        if config.ipv6 is Ipv6Mode.ROUTED and config.subnet6 is not None
+    ]
+    holders: dict[object, str] = {}  # all are /64, so that those which overlap are equal
+    for name, prefix in routed:
+        holder = holders.setdefault(prefix, name)
+        if holder != name:
+            message = f"subnet6 {prefix} is routed to instance {holder}"
+            yield Finding(name, ("subnet6",), message, "choose another prefix, or `ipv6: nat`")
+
+
+def _unused_uplinks(config: NetworkInstanceConfig, uplinks: Mapping[str, UplinkConfig]) -> Findings:
+    if not config.uplinks:
+        return
+    used = {ifname for word in config.uplinks for ifname in uplinks_meant(word, uplinks)}
+    for app, app_config in config.apps.items():
+        for index, port in enumerate(app_config.ports):
+            if port.uplink and not used & uplinks_meant(port.uplink, uplinks):
+                message = f"the instance doesn't use uplink {port.uplink!r}; its uplinks: {', '.join(config.uplinks)}"
+                remedy = f"name one of these, or add {port.uplink} to `uplinks`"
+                yield ("apps", app, "ports", str(index)), message, remedy
 
 
 def _instance_name(name: str) -> Findings:
@@ -122,8 +153,7 @@ def _subnet(config: NetworkInstanceConfig, settings: SupervisorSettings) -> Find
         message = f"subnet {subnet} is too small: it has no room for a bridge and an app"
         yield ("subnet",), message, f"use a /{SMALLEST_SUBNET} or larger, as a /24"
         return
-    for message, remedy in _unusable(subnet):
-        yield ("subnet",), message, remedy
+    yield from check_network(("subnet",), subnet)
     if subnet.overlaps(settings.link_pool):
         message = f"subnet {subnet} overlaps the link pool {settings.link_pool}"
         yield ("subnet",), message, "choose another subnet, or another settings.link_pool"
@@ -131,11 +161,19 @@ def _subnet(config: NetworkInstanceConfig, settings: SupervisorSettings) -> Find
         yield from _within(("address",), config.address, subnet)
 
 
-def _unusable(network: IPv4Network) -> Iterator[tuple[str, str]]:
-    for other, what in UNUSABLE.items():
-        if network.overlaps(other):
-            yield f"{network} overlaps {other} ({what})", "use a private network, as 10.1.0.0/24"
-            return
+def _subnet6(config: NetworkInstanceConfig, settings: SupervisorSettings) -> Findings:
+    path, subnet = ("subnet6",), config.subnet6
+    if subnet is None:
+        if config.ipv6 is Ipv6Mode.ROUTED:
+            message = "`ipv6: routed` needs the prefix that is routed to here"
+            yield ("ipv6",), message, "add `subnet6: PREFIX/64`, or use `ipv6: nat`"
+        return
+    if subnet.prefixlen != INSTANCE_PREFIXLEN6:
+        yield path, f"subnet6 {subnet} is no /64, which apps need to make their addresses", "use a /64"
+    yield from check_network6(path, subnet)
+    if subnet.overlaps(settings.link_pool6):
+        message = f"subnet6 {subnet} overlaps the link pool {settings.link_pool6}"
+        yield path, message, "choose another prefix, or another settings.link_pool6"
 
 
 def _within(path: Path, address: IPv4Address, subnet: IPv4Network) -> Findings:
@@ -150,8 +188,11 @@ def _within(path: Path, address: IPv4Address, subnet: IPv4Network) -> Findings:
 def _mtu(config: NetworkInstanceConfig) -> Findings:
     low, high = MTU_RANGE
     if not low <= config.mtu <= high:
-        remedy = f"use {low} to {high}; 1500 is usual, and IPv6 needs 1280"
+        remedy = f"use {low} to {high}; 1500 is usual, and IPv6 needs {MTU_IPV6}"
         yield ("mtu",), f"an MTU of {config.mtu} bytes is not possible", remedy
+    elif config.mtu < MTU_IPV6 and config.ipv6 is not Ipv6Mode.OFF:
+        message = f"IPv6 doesn't work with an MTU of {config.mtu} bytes"
+        yield ("mtu",), message, f"use {MTU_IPV6} or more, or add `ipv6: off`"
 
 
 def _size(config: NetworkInstanceConfig) -> Findings:
@@ -162,21 +203,17 @@ def _size(config: NetworkInstanceConfig) -> Findings:
 
 def _uplinks(config: NetworkInstanceConfig) -> Findings:
     seen: set[str] = set()
-    for index, ifname in enumerate(config.uplinks or ()):
+    for index, word in enumerate(config.uplinks or ()):
         path = ("uplinks", str(index))
-        yield from _ifname(path, ifname)
-        if ifname in seen:
-            yield path, f"uplink {ifname!r} stands twice", "remove one"
-        elif ifname == "lo" or ifname.startswith("v-"):
-            yield path, f"{ifname!r} can't be an uplink: it leads nowhere out", "name an interface that leads out"
-        seen.add(ifname)
-
-
-def _ifname(path: Path, ifname: str) -> Findings:
-    if not IFNAME.fullmatch(ifname) or ifname in (".", ".."):
-        yield path, f"{ifname!r} can't be an interface's name", "see the names in `ip link`"
-    elif len(ifname) > IFNAME_LENGTH:
-        yield path, f"interface name {ifname!r} has {len(ifname)} characters", f"use at most {IFNAME_LENGTH}"
+        if word == ALL_UPLINKS:
+            yield path, "'all' in a list would be the name of one uplink", "write `uplinks: all`, without brackets"
+        else:
+            yield from check_uplink(path, word)
+        if word in seen:
+            yield path, f"uplink {word!r} stands twice", "remove one"
+        seen.add(word)
+    if config.balance and config.uplinks == ():
+        yield ("balance",), "there is nothing to balance over: `uplinks: []` has none", "name uplinks, or remove it"
 
 
 def _dhcp(dhcp: DhcpConfig, config: NetworkInstanceConfig) -> Findings:
@@ -249,20 +286,22 @@ def _attach(path: Path, app: AppConfig, taps: dict[str, str], name: str) -> Find
     if app.attach.container is not None and app.attach.container < 1:
         yield (*path, "container"), f"{app.attach.container} is no pid", "write the pid of a process in the container"
     if app.attach.tap is not None:
-        yield from _ifname((*path, "tap"), app.attach.tap)
+        yield from check_ifname((*path, "tap"), app.attach.tap)
         if taps.setdefault(app.attach.tap, name) != name:
             yield (*path, "tap"), f"tap {app.attach.tap} is app {taps[app.attach.tap]}'s", "attach it once"
 
 
 def _ports(config: NetworkInstanceConfig) -> Findings:
-    holders: dict[tuple[str, int], str] = {}
+    holders: dict[object, str] = {}
     for name, app in config.apps.items():
         for index, port in enumerate(app.ports):
             path = ("apps", name, "ports", str(index))
-            key = (port.protocol, port.outer)
+            key = (_claimed_uplink(config, port), port.protocol, port.outer)
             if key in holders:
                 message = f"outer port {port.outer}/{port.protocol} is already app {holders[key]}'s"
                 yield path, message, "choose another outer port"
             holders.setdefault(key, name)
             if config.uplinks == ():
                 yield path, "a port map needs an uplink, and `uplinks: []` has none", "name an uplink, or remove it"
+            elif port.uplink:
+                yield from check_uplink(path, port.uplink)

@@ -24,7 +24,7 @@ PURE = (
     "pubsub/config/convert.py",
     "pubsub/config/document.py",
     "pubsub/config/merge.py",
-    "pubsub/config/rules.py",
+    "pubsub/config/rules*.py",
     "pubsub/errors.py",
     "pubsub/limits.py",
     "pubsub/names.py",
