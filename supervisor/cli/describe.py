@@ -110,12 +110,16 @@ def render_text(found: dict[str, Any], *, unicode: bool = True) -> str:
     lines = [f"{key.replace('_', ' ') + ':':<{width}}{_text(key, value, unicode)}" for key, value in plain.items()]
     for key, value in found.items():
         if isinstance(value, dict) and value:
-            lines += ["", f"{key}:", *("  " + line for line in render_object(value, "yaml").splitlines())]
+            lines += [
+                "",
+                f"{key.replace('_', ' ')}:",
+                *("  " + line for line in render_object(value, "yaml").splitlines()),
+            ]
         elif _is_objects(value):
             columns = [name for name in value[0] if any(item[name] not in (None, "", []) for item in value)]
             cells = [[_text(name, item[name], unicode) for name in columns] for item in value]
             titles = [name.upper().replace("_", " ") for name in columns]
-            lines += ["", f"{key}:", *("  " + line for line in table(titles, cells).splitlines())]
+            lines += ["", f"{key.replace('_', ' ')}:", *("  " + line for line in table(titles, cells).splitlines())]
     return "\n".join(lines)
 
 

@@ -18,7 +18,6 @@ CALCULATIONS: dict[str, Callable[[int, int], int]] = {
     ">>": operator.rshift,
 }
 SAME = {"icmpv6": "ipv6-icmp"}  # two names of one protocol
-CHOICES = ("jhash", "numgen", "symhash")  # each connection is dealt a number
 
 
 class NoMatchError(Exception):
@@ -48,8 +47,6 @@ def field(packet: Packet, expression: Any) -> Any:
         if not isinstance(left, int) or not isinstance(right, int):
             raise UnknownError(kind)
         return CALCULATIONS[kind](left, right) & MARK_BITS
-    if kind in CHOICES:
-        return words.get("offset") or 0  # any of them; who judges says so
     raise UnknownError(kind)
 
 

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any, Protocol
 
 from supervisor.cli.way.expressions import (
-    CHOICES,
     NoMatchError,
     UnknownError,
     address_and_port,
@@ -17,6 +16,7 @@ from supervisor.cli.way.expressions import (
 from supervisor.cli.way.packet import IpAddress, Packet
 from supervisor.cli.way.ruleset import Chain, Rule, Ruleset
 
+CHOICES = frozenset({"jhash", "numgen", "symhash"})  # each connection is dealt a number
 VERDICTS = ("accept", "drop", "return", "continue")
 PASSING = ("counter", "limit", "log", "quota", "ct helper", "ct timeout", "notrack", "flow")  # decide nothing here
 
@@ -168,11 +168,11 @@ class Trial:
         if isinstance(expression, dict) and "concat" in expression:
             return tuple(self._value(chain, part) for part in expression["concat"])
         if not isinstance(expression, dict) or "map" not in expression:
-            if isinstance(expression, dict) and expression.keys() & set(CHOICES):
-                self._decide(chain, "choice", "the kernel deals each connection a number; this is the way of one", ())
             return field(self.packet, expression)
         key, data = expression["map"]["key"], expression["map"]["data"]
         if isinstance(data, dict):
+            if isinstance(key, dict) and key.keys() & CHOICES:
+                return data["set"][0][1]
             value = self._value(chain, key)
             for pattern, result in data["set"]:
                 if matches(value, pattern):
@@ -207,7 +207,7 @@ class Trial:
             self.packet = dataclasses.replace(self.packet, ct_mark=mark)
             return
         self.packet = dataclasses.replace(self.packet, mark=mark)
-        self._decide(chain, "mark", hex(mark), ())
+        self._decide(chain, "mark", hex(mark) + dealt(words["value"]), ())
 
     def _translate(self, chain: Chain, kind: str, words: Any) -> None:
         if kind == "redirect":
@@ -235,3 +235,12 @@ class Trial:
         asked = dict.fromkeys([*self._asked, *(one.command for one in self._kept_by)])
         self._kept_by = []
         self.decisions.append(Decision(chain, kind, effect, by, tuple(asked)))
+
+
+def dealt(expression: Any) -> str:
+    """Return words about a value that each connection is dealt by chance or in turn; empty: it is no such value."""
+    found = expression.get("map") if isinstance(expression, dict) else None
+    if not found or not isinstance(found["key"], dict) or not found["key"].keys() & CHOICES:
+        return ""
+    values = ", ".join(hex(value) for _, value in found["data"]["set"])
+    return f", for example: each connection is dealt one of {values}"

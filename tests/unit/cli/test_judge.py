@@ -211,7 +211,8 @@ def test_a_dealt_mark_says_that_it_is_one_of_several() -> None:
     deal = {"numgen": {"mode": "inc", "mod": 2, "offset": 0}}
     value = {"map": {"key": deal, "data": {"set": [[0, 0x103], [1, 0x104]]}}}
     _, trial = judge(chain([{"mangle": {"key": meta("mark"), "value": value}}]))
-    assert [decision.kind for decision in trial.decisions] == ["choice", "mark"]
+    [decision] = trial.decisions
+    assert decision.effect == "0x103, for example: each connection is dealt one of 0x103, 0x104"
     assert trial.packet.mark == 0x103
 
 
