@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import itertools
 import logging
@@ -18,13 +19,13 @@ from supervisor.probing.echo import echo
 from supervisor.probing.endpoints import Unserved, http, tcp
 from supervisor.probing.health import judge, status
 from supervisor.probing.memory import Memory, is_stale
-from supervisor.probing.nexthop import arp, solicit
+from supervisor.probing.nexthop import Arp, solicit
 from supervisor.probing.probes import Kind, Probe, Target, probes
 from supervisor.probing.track import Result, Track, advance, anew
 
 log = logging.getLogger(__name__)
 
-ASK = {Kind.ARP: arp, Kind.ND: solicit, Kind.ECHO: echo, Kind.TCP: tcp, Kind.HTTP: http}
+ASK = {Kind.ND: solicit, Kind.ECHO: echo, Kind.TCP: tcp, Kind.HTTP: http}
 SPREAD = 0.5  # seconds over which the first tries are spread, so that a hundred probes don't ask together
 SAVE_PAUSE = 1.0  # seconds between two writes of what the probes found; a change of up or down is written at once
 TELL_PAUSE = 1.0  # seconds between two tellings where only a reason has other words; all else is told at once
@@ -50,12 +51,15 @@ class Prober:
         self._memory = Memory(run_dir)
         self._changed = changed
         self._tracks = self._memory.load(time.time())  # by key, also of probes that are not followed now
+        self._arp = Arp()
+        self._targets: Mapping[str, Target] = {}  # by ifname
         self._followed: dict[str, tuple[Probe, ...]] = {}  # by ifname
         self._active: dict[str, Probe] = {}  # by key: of links that can be used
         self._health: dict[str, Health] = {}
         self._tasks: dict[str, tuple[Probe, asyncio.Task[None]]] = {}  # by key
         self._due = asyncio.Event()  # the tasks are not what `_active` says
         self._unsaved = asyncio.Event()
+        self._urgent = asyncio.Event()  # what is unsaved is a change of up or down
         self._untold = asyncio.Event()  # a reason has other words
 
     async def run(self) -> None:
@@ -70,11 +74,13 @@ class Prober:
                     self._due.clear()
         finally:
             self._tasks.clear()
+            self._arp.keep(())
             self._memory.save(self._tracks)
 
     def follow(self, targets: Mapping[str, Target]) -> None:
         """Probe these uplinks from now on, by ifname, and no others."""
-        self._followed = {ifname: probes(target) for ifname, target in targets.items()}
+        self._followed = {ifname: self._probes(ifname, target) for ifname, target in targets.items()}
+        self._targets = targets = dict(targets)
         before = self._active
         self._active = {
             probe.key: probe
@@ -100,6 +106,13 @@ class Prober:
         """Return what is told of an uplink's probes, its gateways' first."""
         return tuple(status(probe, self._track(probe)) for probe in self._followed.get(ifname, ()))
 
+    def _probes(self, ifname: str, target: Target) -> tuple[Probe, ...]:
+        """Return an uplink's probes. A link that is down may have no gateway now: what it has to prove stays."""
+        known = self._targets.get(ifname)
+        if known and known.config == target.config and target.uplink.trouble:
+            return self._followed[ifname]
+        return probes(target)
+
     def _track(self, probe: Probe) -> Track:
         return self._tracks.get(probe.key, Track())
 
@@ -109,6 +122,7 @@ class Prober:
             if self._active.get(key) != probe:
                 task.cancel()
                 del self._tasks[key]
+        self._arp.keep(probe for found in self._followed.values() for probe in found)
         for key, probe in self._active.items():
             if key not in self._tasks:
                 self._tasks[key] = (probe, group.create_task(self._keep_probing(probe), name=f"probe {key}"))
@@ -120,7 +134,7 @@ class Prober:
         while True:
             await asyncio.sleep(start - loop.time())
             try:
-                self._record(probe, await ask(probe))
+                self._record(probe, await self._ask(probe))
             except Exception:  # a defect of ours proves nothing against the uplink, and mustn't end the other probes
                 log.exception("uplink %s: the probe of %s has a defect", probe.way.ifname, probe.what)
             start = max(start + probe.interval, loop.time())
@@ -135,7 +149,7 @@ class Prober:
         self._unsaved.set()
         if track.up != before.up:
             self._log_change(probe, track)
-            self._memory.save(self._tracks)
+            self._urgent.set()
         self._tell(self._judge(probe.way.ifname))
 
     def _log_change(self, probe: Probe, track: Track) -> None:
@@ -181,6 +195,20 @@ class Prober:
         for key in [key for key, track in self._tracks.items() if key not in followed and is_stale(track, now)]:
             del self._tracks[key]
 
+    async def _ask(self, probe: Probe) -> Result:
+        """Ask once. What the kernel or the other side has against it is in the result, too."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        ask = self._arp.ask if probe.kind == Kind.ARP else ASK[probe.kind]
+        try:
+            await ask(probe, began + probe.timeout)
+        except TimeoutError as exc:
+            # The kernel's own timeout has a number.
+            return Result(error=words(exc) if exc.errno else f"{exc} within {Interval(probe.timeout)}")
+        except (OSError, Unserved) as exc:
+            return Result(error=words(exc))
+        return Result(latency=(loop.time() - began) * 1000)
+
     async def _keep_told(self) -> None:
         """Tell of reasons whose words changed."""
         while True:
@@ -194,22 +222,11 @@ class Prober:
         while True:
             await self._unsaved.wait()
             self._unsaved.clear()
+            self._urgent.clear()
             self._memory.save(self._tracks)
-            await asyncio.sleep(SAVE_PAUSE)
-
-
-async def ask(probe: Probe) -> Result:
-    """Ask once. What the kernel or the other side has against it is in the result, too."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    try:
-        await ASK[probe.kind](probe, began + probe.timeout)
-    except TimeoutError as exc:
-        # The kernel's own timeout has a number.
-        return Result(error=words(exc) if exc.errno else f"{exc} within {Interval(probe.timeout)}")
-    except (OSError, Unserved) as exc:
-        return Result(error=words(exc))
-    return Result(latency=(loop.time() - began) * 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_PAUSE):
+                    await self._urgent.wait()
 
 
 def words(exc: Exception) -> str:

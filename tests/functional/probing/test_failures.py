@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+
 import pytest
 
 from pubsub.topics import NextHopMethod
-from pubsub.values import Interval
 from supervisor.probing import Target
 from tests.functional.probing.rig import SHORT, Rig, config, endpoint, hear, next_hop, silence
+from tests.hosts import wait_until
 
 CROWD = 32
+
+# Sends ARP requests and replies of a stranger on a link for as long as it lives.
+STORM = """
+import socket, struct, sys
+stranger, everybody = bytes.fromhex("020000000099"), b"\\xff" * 6
+def frame(operation):
+    arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, operation, stranger, bytes((192, 168, 1, 99)), everybody, bytes(4))
+    return everybody + stranger + b"\\x08\\x06" + arp
+frames = frame(1), frame(2)
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packet:
+    packet.bind((sys.argv[1], 0))
+    for _ in range(5000):
+        for one in frames:
+            packet.send(one)
+    print("ready", flush=True)
+    while True:
+        for one in frames:
+            packet.send(one)
+"""
 
 
 def test_a_gateway_that_answers_no_arp_makes_its_uplink_unhealthy_and_no_other(rig: Rig) -> None:
@@ -53,6 +75,14 @@ def test_an_ipv6_gateway_that_is_gone_is_silent(rig: Rig, method: NextHopMethod,
     assert words in reason
 
 
+def test_a_lan_full_of_arp_hides_no_answer(rig: Rig) -> None:
+    """More than any socket holds comes between two tries: requests and replies of others, with the gateway's among them."""
+    rig.follow(Target(rig.uplink(1), config(hop=next_hop(timeout=SHORT))))
+    rig.wait_answered("eth1", 1)
+    rig.gateway.start([sys.executable, "-SE", "-c", STORM, "up1"])
+    rig.wait_answered("eth1", 20)
+
+
 def test_one_gateway_of_two_is_enough(rig: Rig) -> None:
     rig.add_ipv6()
     rig.follow(Target(rig.uplink(1, gateway6="2001:db8:11::1"), config(hop=next_hop(timeout=SHORT))))
@@ -89,6 +119,7 @@ def test_an_endpoint_that_falls_silent_is_down_and_comes_back(rig: Rig, to: str)
 )
 def test_an_endpoint_that_does_not_serve_is_down_and_says_why(rig: Rig, to: str, words: str) -> None:
     rig.serve(503)
+    rig.gateway.sh("sysctl -qw net.ipv4.icmp_ratemask=0")  # else it tells but once a second
     rig.follow(Target(rig.uplink(1), config(endpoint(to))))
     assert rig.wait_health("eth1", False) == f"no endpoint answers: {to}: {words}"
 
@@ -147,6 +178,7 @@ def test_no_socket_is_left_open(rig: Rig) -> None:
     rig.follow(*both)
     for ifname in ("eth0", "eth1"):
         rig.wait(lambda seen, i=ifname: all(len(s["history"]) >= 3 for s in seen["statuses"][i]))  # type: ignore[misc]
+    rig.wait(lambda seen: seen["files"] >= before + 2)  # those for ARP stay open
     rig.follow(Target(rig.uplink(1), config(endpoint("tcp://198.51.100.1:81"))))  # waits for half a minute
     rig.wait(lambda seen: seen["files"] == before + 1)
     rig.follow()
@@ -154,8 +186,12 @@ def test_no_socket_is_left_open(rig: Rig) -> None:
 
 
 def test_a_defect_of_one_probe_is_logged_and_ends_no_other(rig: Rig) -> None:
-    """A timeout that is no number can't come from a config: it stands for whatever is wrong in our own code."""
-    broken = config(endpoint("tcp://198.51.100.1:80", Interval("nan")))
-    rig.follow(Target(rig.uplink(0), broken), Target(rig.uplink(1), config(hop=next_hop())))
+    """A MAC address that is none can't come from the kernel: it stands for whatever is wrong in our own code."""
+    broken = dataclasses.replace(rig.uplink(0), mac="no:ma:ca:dd:re:ss")
+    to = endpoint("tcp://198.51.100.1:80")
+    rig.follow(Target(broken, config(to, hop=next_hop())), Target(rig.uplink(1), config(hop=next_hop())))
+    wait_until(lambda: rig.log().count("the probe of gateway 192.168.0.1 has a defect") >= 2)
     rig.wait_answered("eth1", 3)
-    assert rig.look()["health"]["eth0"]["healthy"]
+    seen = rig.wait(lambda seen: len(seen["statuses"]["eth0"][1]["history"]) >= 3)
+    assert seen["statuses"]["eth0"][1]["up"]
+    assert seen["health"]["eth0"]["healthy"]

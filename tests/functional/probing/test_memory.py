@@ -15,13 +15,14 @@ from tests.hosts import wait_until
 OUTSIDE = "tcp://198.51.100.1:80"
 
 
-def down(rig: Rig, number: int = 1) -> Target:
-    """Have an uplink's only endpoint fall silent after it answered; return the target."""
-    target = Target(rig.uplink(number), config(endpoint(OUTSIDE, SHORT)))
+def down(rig: Rig) -> Target:
+    """Have eth1's only endpoint fall silent after it answered; return the target when that is on disk."""
+    target = Target(rig.uplink(1), config(endpoint(OUTSIDE, SHORT)))
     rig.follow(target)
     rig.wait_answered(target.uplink.ifname, 1)
     silence(rig.outside, "tcp dport 80")
     rig.wait_health(target.uplink.ifname, False)
+    wait_until(lambda: not json.loads(rig.host.read_file(f"{RUN_DIR}/probes.json"))[f"eth1 {OUTSIDE}"].get("up", True))
     return target
 
 
@@ -101,6 +102,16 @@ def test_a_gateway_that_was_away_for_a_moment_comes_back_as_it_was(rig: Rig) -> 
     rig.wait_health("eth1", False)
     assert rig.follow(Target(dataclasses.replace(target.uplink, routes=()), target.config))["health"]["eth1"]["healthy"]
     assert not rig.follow(target)["health"]["eth1"]["healthy"]
+
+
+def test_a_link_that_is_down_has_what_it_has_to_prove_still(rig: Rig) -> None:
+    target = Target(rig.uplink(1), config(hop=next_hop(timeout=SHORT)))
+    rig.gateway.sh("ip link set up1 arp off")
+    rig.follow(target)
+    rig.wait_health("eth1", False)
+    seen = rig.follow(Target(dataclasses.replace(target.uplink, up=False, routes=()), target.config))
+    assert [status["name"] for status in seen["statuses"]["eth1"]] == ["next hop 192.168.1.1"]
+    assert not seen["health"]["eth1"]["healthy"]
 
 
 def test_who_is_not_followed_is_not_told_of(rig: Rig) -> None:
