@@ -1,4 +1,4 @@
-"""`nsvisor apply`: take instances into the configuration, and wait until they are ready."""
+"""`nsvisor apply`: take instances and uplinks into the configuration, and wait until the instances are ready."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pubsub.config.merge import INSTANCES
 from supervisor.cli.config_files import read_existing, read_given, refuse, with_files, write_files
 from supervisor.cli.errors import FAILED, NOT_RUNNING, TIMED_OUT, CliError
 from supervisor.cli.options import Folders, with_folders, with_output, with_timeout
@@ -32,20 +33,21 @@ COLUMNS = (
 @with_output
 @with_folders
 def apply_command(files: tuple[str, ...], wait: bool, timeout: float, output: str, folders: Folders) -> None:
-    """Create or change the instances of config FILEs.
+    """Create or change the instances and uplinks of config FILEs.
 
-    Each goes into a file of its own in the config directory, so that it is there again after a reboot. Instances that
+    Each goes into a file of its own in the config directory, so that it is there again after a reboot. Those that
     aren't named stay as they are. Nothing is done when anything is wrong.
     """
     steps = write(files, folders)
     told = reload(folders)
     statuses = wait_for(steps, timeout, folders) if told and wait else {}
-    rows = [_row(step, statuses.get(step.name)) for step in steps]
+    instances = [_row(step, statuses.get(step.name)) for step in steps if step.section == INSTANCES]
+    rows = [_row(step, None) for step in steps if step.section != INSTANCES] + instances
     if rows or output in ("json", "yaml"):
         print(render_rows(COLUMNS, rows, output, "name"))
     if not told:
         raise CliError("nsvisord doesn't run: it will take this configuration when it starts", NOT_RUNNING)
-    late = [row for row in rows if wait and row["state"] != "ready"]
+    late = [row for row in instances if wait and row["state"] != "ready"]
     if late:
         code = FAILED if all(row["state"] == "failed" for row in late) else TIMED_OUT
         raise CliError(f"not ready: {', '.join(row['name'] for row in late)}", code)
@@ -93,7 +95,9 @@ def wait_for(steps: list[Step], timeout: float, folders: Folders) -> dict[str, N
     from pubsub.codec import digest
     from supervisor.cli.waiting import is_failed, wait_until
 
-    digests = {step.name: digest(step.config) for step in steps if step.config is not None}
+    digests = {
+        step.name: digest(step.config) for step in steps if step.config is not None and step.section == INSTANCES
+    }
 
     def answers(status: NetworkInstanceStatus) -> bool:
         return getattr(status, "config", "") in ("", digests[status.name])
@@ -110,7 +114,7 @@ def wait_for(steps: list[Step], timeout: float, folders: Folders) -> dict[str, N
 
 def _row(step: Step, status: NetworkInstanceStatus | None) -> dict[str, Any]:
     return {
-        "name": step.name,
+        "name": step.title,
         "action": step.action,
         "state": status.state.value if status else "",
         "reason": status.reason if status else "",

@@ -1,4 +1,6 @@
-"""Edits config files as text, so that comments stay: takes one instance out of a file, or makes a file of one.
+"""Edits config files as text, so that comments stay: takes one entry out of a file, or makes a file of one.
+
+An entry is an instance or an uplink; its section is the top-level key that it stands below.
 
 Every edit is read back; where it isn't what was meant (flow style, anchors of other places), the nodes are written
 anew, without comments.
@@ -13,28 +15,27 @@ import yaml
 
 from pubsub.codec import to_plain
 from pubsub.config.document import Node, is_null, parse
-from pubsub.config.merge import read_files
-from pubsub.topics import NetworkInstanceConfig
+from pubsub.config.merge import INSTANCES, UPLINKS, read_files
+from pubsub.topics import NetworkInstanceConfig, UplinkConfig
 
 INDENT = "  "
-INSTANCES = "instances"
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """The lines of one instance in block style: with the comments right above it, without the next one's."""
+    """The lines of one entry in block style: with the comments right above it, without the next one's."""
 
     first: int  # 0-based
     last: int  # exclusive
     indent: int  # of its key
 
 
-def blocks(data: bytes) -> dict[str, Block]:
-    """Return where each instance stands, as far as it has lines of its own."""
+def blocks(data: bytes, section: str = INSTANCES) -> dict[str, Block]:
+    """Return where each entry stands, as far as it has lines of its own."""
     lines = _lines(data)
     found: dict[str, Block] = {}
     for document in parse(data):
-        for node in _instance_nodes(document):
+        for node in _section_nodes(document, section):
             if node.flow_style:
                 continue
             starts = [key.start_mark.line for key, _ in node.value]
@@ -46,70 +47,90 @@ def blocks(data: bytes) -> dict[str, Block]:
     return found
 
 
-def file_of(name: str, config: NetworkInstanceConfig, data: bytes, block: Block | None, *, check: bool = True) -> str:
-    """Return the text of a file that defines just this instance: its own words where that is possible.
+def file_of(
+    name: str,
+    config: NetworkInstanceConfig | UplinkConfig,
+    data: bytes,
+    block: Block | None,
+    *,
+    section: str = INSTANCES,
+    check: bool = True,
+) -> str:
+    """Return the text of a file that defines just this entry: its own words where that is possible.
 
     Without `check` it isn't read back: enough to see whether such a file is there already.
     """
     if block is not None:
         lines = _lines(data)[block.first : block.last]
         kept = [INDENT + line[block.indent :] if line.strip() else "" for line in lines]
-        text = "\n".join([f"{INSTANCES}:", *kept]).rstrip() + "\n"
-        if not check or defines(text, name, config):
+        text = "\n".join([f"{section}:", *kept]).rstrip() + "\n"
+        if not check or defines(text, name, config, section):
             return text
-    plain = {INSTANCES: {name: to_plain(config, sparse=True)}}
+    plain = {section: {name: to_plain(config, sparse=True)}}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
 
 
-def defines(text: str, name: str, config: NetworkInstanceConfig) -> bool:
-    """Tell whether a file's text defines this instance so, and nothing else."""
+def defines(text: str, name: str, config: NetworkInstanceConfig | UplinkConfig, section: str = INSTANCES) -> bool:
+    """Tell whether a file's text defines this entry so, and nothing else."""
     found = read_files({"": text.encode()})
-    here = {other: defined.config for other, defined in found.instances.items()}
-    return not found.problems and here == {name: config}
+    here: dict[tuple[str, str], NetworkInstanceConfig | UplinkConfig] = {
+        (INSTANCES, other): defined.config for other, defined in found.instances.items()
+    }
+    here |= {(UPLINKS, other): defined.config for other, defined in found.uplinks.items()}
+    return not found.problems and here == {(section, name): config}
 
 
-def without(data: bytes, name: str) -> str | None:
-    """Return a file's text without one instance; None when nothing is left in it. Raises KeyError."""
-    before = names(data)
+def without(data: bytes, name: str, section: str = INSTANCES) -> str | None:
+    """Return a file's text without one entry; None when nothing is left in it. Raises KeyError."""
+    before = names(data, section)
     if name not in before:
         raise KeyError(name)
     documents = parse(data)
-    if before == {name} and all(_only_instances(document) for document in documents):
+    if has_only(data, name, section):
         return None
-    block = blocks(data).get(name)
+    block = blocks(data, section).get(name)
     if block is not None:
         lines = _lines(data)
         text = "\n".join([*lines[: block.first], *lines[block.last :]]) + "\n"
-        if names(text.encode()) == before - {name}:
+        if names(text.encode(), section) == before - {name}:
             return text
     for document in documents:
-        for node in _instance_nodes(document):
+        for node in _section_nodes(document, section):
             node.value = [(key, value) for key, value in node.value if key.value != name]
     return "---\n".join(yaml.serialize(document, allow_unicode=True) for document in documents)
 
 
-def names(data: bytes) -> set[str]:
-    """Return the instances that a file defines, right or wrong; none when it is no YAML."""
+def names(data: bytes, section: str = INSTANCES) -> set[str]:
+    """Return the entries that a file defines, right or wrong; none when it is no YAML."""
     try:
         documents = parse(data)
     except ValueError:
         return set()
-    return {key.value for document in documents for node in _instance_nodes(document) for key, _ in node.value}
+    return {key.value for document in documents for node in _section_nodes(document, section) for key, _ in node.value}
 
 
-def _instance_nodes(document: Node) -> list[yaml.MappingNode]:
+def has_only(data: bytes, name: str, section: str = INSTANCES) -> bool:
+    """Tell whether a file holds nothing but this entry, or is no YAML at all."""
+    try:
+        documents = parse(data)
+    except ValueError:
+        return True
+    return names(data, section) <= {name} and all(_has_only(document, section) for document in documents)
+
+
+def _section_nodes(document: Node, section: str) -> list[yaml.MappingNode]:
     if not isinstance(document, yaml.MappingNode):
         return []
     return [
         value
         for key, value in document.value
-        if key.value == INSTANCES and isinstance(value, yaml.MappingNode) and value.value
+        if key.value == section and isinstance(value, yaml.MappingNode) and value.value
     ]
 
 
-def _only_instances(document: Node) -> bool:
+def _has_only(document: Node, section: str) -> bool:
     return isinstance(document, yaml.MappingNode) and all(
-        key.value == INSTANCES or is_null(value) for key, value in document.value
+        key.value == section or is_null(value) for key, value in document.value
     )
 
 

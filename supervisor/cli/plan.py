@@ -32,7 +32,8 @@ def plan_command(files: tuple[str, ...], output: str, folders: Folders) -> None:
     except ElsewhereError as exc:
         raise CliError(str(exc)) from exc
     instances = {name: to_plain(defined.config, sparse=True) for name, defined in applied.instances.items()}
-    answer = request(folders.run, {"do": "plan", "instances": instances})
+    uplinks = {name: to_plain(defined.config, sparse=True) for name, defined in applied.uplinks.items()}
+    answer = request(folders.run, {"do": "plan", "instances": instances, "uplinks": uplinks})
     found: dict[str, Any] = {key: answer[key] for key in ("host", "instances", "problems")}
     print(render(found, output))
     for problem in found["problems"]:

@@ -118,20 +118,20 @@ def test_a_broken_instance_keeps_its_last_good_config_over_a_restart_of_all(plac
 
     async def second() -> None:
         async with place.confd(), pubsub.connect(place.run, agent="test") as bus:
-            await become(lambda: mtus(bus), {"red": 1400, "blue": 1200})
+            await become(lambda: mtus(bus), {"red": 1400, "blue": 1290})
             await become(lambda: problems(bus), ["instances.red.mtu"])
 
     async def third() -> None:
         async with place.confd(), pubsub.connect(place.run, agent="test") as bus:
             await become(lambda: problems(bus), [""])  # of the file as a whole
-            assert await mtus(bus) == {"red": 1400, "blue": 1200}
+            assert await mtus(bus) == {"red": 1400, "blue": 1290}
             place.write("lab.yaml", "instances: {blue: {}}")
             await become(lambda: mtus(bus), {"blue": 1500})
             assert await problems(bus) == []
 
     with place.hub():
         asyncio.run(first())
-    place.write("lab.yaml", "instances: {red: {mtu: none}, blue: {mtu: 1200}}")
+    place.write("lab.yaml", "instances: {red: {mtu: none}, blue: {mtu: 1290}}")
     with place.hub():
         asyncio.run(second())
     place.write("lab.yaml", "instances: {red: {mtu: 1000}")

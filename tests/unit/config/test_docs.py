@@ -13,7 +13,17 @@ import yaml
 from pubsub.config import read_files
 from pubsub.reference import topics_reference
 from pubsub.schema import schema
-from pubsub.topics import AppConfig, DhcpConfig, DnsConfig, NetworkInstanceConfig, SupervisorSettings
+from pubsub.topics import (
+    AppConfig,
+    DhcpConfig,
+    DnsConfig,
+    EndpointProbe,
+    NetworkInstanceConfig,
+    NextHopProbe,
+    StaticRoute,
+    SupervisorSettings,
+    UplinkConfig,
+)
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -32,7 +42,7 @@ def test_generated_documents_are_up_to_date(request: pytest.FixtureRequest, name
 def examples(name: str) -> list[str]:
     """Return the YAML blocks of a document that are whole files."""
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
-    return [block for block in blocks if block.startswith(("instances:", "settings:", "x-", "#"))]
+    return [block for block in blocks if block.startswith(("instances:", "uplinks:", "settings:", "x-", "#"))]
 
 
 @pytest.mark.parametrize("text", examples("config.md"))
@@ -42,7 +52,8 @@ def test_the_examples_are_right(text: str) -> None:
 
 def test_every_field_is_documented() -> None:
     words = (DOCS / "config.md").read_text()
-    for message in (NetworkInstanceConfig, AppConfig, DhcpConfig, DnsConfig, SupervisorSettings):
+    instance = (NetworkInstanceConfig, AppConfig, DhcpConfig, DnsConfig, StaticRoute)
+    for message in (*instance, UplinkConfig, NextHopProbe, EndpointProbe, SupervisorSettings):
         for field in message.__struct_fields__:
             assert f"`{field}`" in words, f"docs/config.md doesn't tell of {message.__name__}.{field}"
 
@@ -53,12 +64,22 @@ def test_the_schema_knows_what_the_reader_knows() -> None:
         "instances: {red: {subnet: 10.1.0.0/24, mtu: 1400, apps: {web: {ports: ['80:80/tcp'], attach: {tap: t0}}}}}"
     )
     assert list(mistakes(good, schema())) == []
+    for text in examples("config.md"):
+        as_editors_read = text.replace("ipv6: off", "ipv6: 'off'")  # text in YAML 1.2, false in PyYAML's 1.1
+        assert list(mistakes(yaml.safe_load(as_editors_read), schema())) == []
     for bad in (
         "{instances: {red: {subnett: 1}}}",
         "{instances: {red: {mtu: x}}}",
         "{instances: {Red: {}}}",
         "{instances: {red: {type: nonsense}}}",
         "{instances: {red: {apps: {web: {ports: ['80']}}}}}",
+        "{instances: {red: {uplinks: some}}}",
+        "{instances: {red: {apps: {web: {ports: ['1eth:80:80']}}}}}",
+        "{instances: {red: {subnet6: '10.1.0.0'}}}",
+        "{uplinks: {eth0: {labels: all}}}",
+        "{uplinks: {eth0: {endpoints: [{to: 'ftp://198.51.100.1'}]}}}",
+        "{uplinks: {eth0: {next_hop: {interval: fast}}}}",
+        "{uplinks: {'a name': {}}}",
         "{instance: {}}",
     ):
         assert list(mistakes(yaml.safe_load(bad), schema())), bad
@@ -75,7 +96,7 @@ def mistakes(value: Any, rule: dict[str, Any], root: dict[str, Any] | None = Non
         return [] if [] in tries else tries[0]
     if "enum" in rule and value not in rule["enum"]:
         found.append(f"{value} is none of {rule['enum']}")
-    names = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+    names = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
     kinds = [rule["type"]] if isinstance(rule.get("type"), str) else rule.get("type", [])
     if kinds and not any(isinstance(value, names[kind]) for kind in kinds):
         found.append(f"{value!r} is no {kinds}")
