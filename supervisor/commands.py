@@ -14,7 +14,7 @@ from nsmanager.plan import plan as plan_namespace
 from nsmanager.reconcile import diff, observe
 from pubsub import codec
 from pubsub.config.rules import APP_NAME_REMEDY, is_app_name
-from pubsub.topics import NetworkInstanceConfig
+from pubsub.topics import NetworkInstanceConfig, UplinkConfig
 from supervisor import __version__
 from supervisor.control import ControlError, Request
 from supervisor.items import HOST_KINDS
@@ -120,13 +120,18 @@ class Commands:
         return name, planned
 
     async def plan(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Say what the given instances, in place of those of the same name, would change. Nothing is done."""
+        """Say what the given instances and uplinks, in place of those of the same name, would change."""
         supervisor = self._supervisor
         given = {
             str(name): codec.from_plain(NetworkInstanceConfig, value)
             for name, value in body.get("instances", {}).items()
         }
-        configs = dataclasses.replace(supervisor.wanted, instances={**supervisor.configs.wanted, **given})
+        uplinks = {str(name): codec.from_plain(UplinkConfig, value) for name, value in body.get("uplinks", {}).items()}
+        configs = dataclasses.replace(
+            supervisor.wanted,
+            instances={**supervisor.configs.wanted, **given},
+            uplinks={**supervisor.configs.uplinks, **uplinks},
+        )
         new, refused = await self.planned(configs)
         observed = await observe(supervisor.ns, new.items, HOST_KINDS)
         fresh = [name for name in given if name in new.instances and name not in supervisor.instances]
