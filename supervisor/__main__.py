@@ -151,7 +151,8 @@ def clear(run_dir: Path) -> None:
     """Remove what `down` leaves of the run-dir, but for the lock and the socket that are still in use."""
     for name in ("bus", "instances", "logs", "state"):
         shutil.rmtree(run_dir / name, ignore_errors=True)
-    (run_dir / "sysctls.json").unlink(missing_ok=True)
+    for name in ("probes.json", "sysctls.json"):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
