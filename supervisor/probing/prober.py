@@ -75,7 +75,8 @@ class Prober:
         finally:
             self._tasks.clear()
             self._arp.keep(())
-            self._memory.save(self._tracks)
+            if self._followed:  # else nothing of ours is left on the host, and no file should be
+                self._memory.save(self._tracks)
 
     def follow(self, targets: Mapping[str, Target]) -> None:
         """Probe these uplinks from now on, by ifname, and no others."""
