@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -19,6 +20,8 @@ LINK_TIMEOUT: Final = 10.0  # seconds until the link is there, and again until t
 RTMGRP_LINK: Final = 1  # rtnetlink(7)
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PING_GROUPS: Final = "0 2147483647"  # everybody may ping, as in docker
+# Its MAC address is chosen by the instance, so that nobody else has its addresses; and the router is asked at once.
+IPV6: Final = {"accept_dad": "0", "router_solicitation_delay": "0"}
 DHCP_TRIES: Final = 8
 DHCP_PAUSE: Final = 1  # seconds between tries
 
@@ -37,6 +40,9 @@ def configure(order: RunApp, session: socket.socket) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events:
         events.bind((0, RTMGRP_LINK))
         _wait(events, session, "operstate", "no link from the instance")
+        for name, value in IPV6.items():
+            with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+                Path("/proc/sys/net/ipv6/conf", IFNAME, name).write_text(value)
         _ip("link set lo up", f"link set {IFNAME} address {order.mac} mtu {order.mtu} up")
         _wait(events, session, "carrier", "nobody took up the other end of its link; is the instance ready?")
     if order.address is None:
