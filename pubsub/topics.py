@@ -163,7 +163,7 @@ class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
 class SupervisorSettings(Message, frozen=True, kw_only=True):
     """Settings of the whole daemon. The only key is `settings`."""
 
-    config_from: tuple[str, ...] = ("confd",)  # agents whose NetworkInstanceConfig counts, the first wins a name
+    config_from: tuple[str, ...] = ("confd",)  # agents whose instances and uplinks count, the first wins a name
     link_pool: IPv4Network = IPv4Network("100.127.0.0/16")  # a /31 an instance, between it and the host
     subnet_pool: IPv4Network = IPv4Network("10.64.0.0/10")  # a /24 for each instance without a subnet
     link_pool6: IPv6Network = IPv6Network("fd6e:7376:6973::/64")  # a /127 an instance, between it and the host
@@ -176,6 +176,7 @@ class ConfigProblem(Message, frozen=True, kw_only=True):
     file: str
     line: int  # 1-based; 0: the whole file
     instance: str  # empty: not inside an instance
+    uplink: str = ""  # empty: not inside an uplink's entry
     field: str  # as instances.red.apps.web.address
     value: str  # as it stands in the file
     message: str  # what is wrong

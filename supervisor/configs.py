@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeVar
 
 import pubsub
-from pubsub.config import UPLINKS, Finding, validate, validate_uplink
+from pubsub.config import Finding, validate, validate_uplink
 from pubsub.topics import ConfigProblem, NetworkInstanceConfig, SupervisorSettings, UplinkConfig
 
 C = TypeVar("C", NetworkInstanceConfig, UplinkConfig)
@@ -64,13 +64,7 @@ class Configs:
 
     def uplink_complaints(self, ifname: str) -> list[str]:
         """What is wrong with an uplink's config, in words: in its file, or as another agent published it."""
-        place = f"{UPLINKS}.{ifname}"
-        longer = [f"{UPLINKS}.{other}" for other in self.uplinks if other.startswith(f"{ifname}.")]  # eth0.100's
-        found = [
-            in_words(problem)
-            for _, problem in sorted(self.problems.items())
-            if is_below(problem.field, place) and not any(is_below(problem.field, other) for other in longer)
-        ]
+        found = [in_words(problem) for _, problem in sorted(self.problems.items()) if problem.uplink == ifname]
         for refused in self.refused_uplinks.values():
             found += refused.get(ifname, [])
         return found
@@ -87,11 +81,6 @@ def merged(tables: Mapping[str, Mapping[str, C]], agents: tuple[str, ...]) -> di
 def table_of(topic: type[NetworkInstanceConfig | UplinkConfig], agent: str) -> str:
     """Return the name of an agent's table."""
     return f"{agent}/{topic.__name__}"
-
-
-def is_below(field: str, place: str) -> bool:
-    """Tell whether a field is a place in the config files, or within it."""
-    return field == place or field.startswith(f"{place}.")
 
 
 def in_words(problem: ConfigProblem) -> str:

@@ -25,6 +25,9 @@ from pubsub.values import AddressRange, Duration, Endpoint, Interval, MacAddress
 
 NODE_LIMIT = 50_000  # visited in one instance; aliases can blow a small file up to billions
 
+INTEGERS = (-(2**63), 2**63 - 1)  # what every reader of msgpack takes
+TOO_LARGE = "too large"
+
 _BOOL = "tag:yaml.org,2002:bool"
 _INT = "tag:yaml.org,2002:int"
 
@@ -66,11 +69,12 @@ class Place(typing.NamedTuple):
 
 
 class Converter:
-    """Reads the nodes of one instance (or of the settings), and collects problems and places."""
+    """Reads the nodes of one instance, of one uplink or of the settings, and collects problems and places."""
 
-    def __init__(self, file: str, instance: str) -> None:
+    def __init__(self, file: str, *, instance: str = "", uplink: str = "") -> None:
         self.file = file
         self.instance = instance
+        self.uplink = uplink
         self.problems: list[ConfigProblem] = []
         self.places: dict[Path, Place] = {}  # of every field, for problems that are found later
         self._visited = 0
@@ -82,6 +86,7 @@ class Converter:
                 file=self.file,
                 line=place.line,
                 instance=self.instance,
+                uplink=self.uplink,
                 field=".".join(path),
                 value=place.value,
                 message=message,
@@ -241,6 +246,8 @@ def _plain(node: yaml.ScalarNode, type_: Any) -> object:
     if type_ is int:
         if node.tag != _INT:
             raise ValueError("text")
+        if not INTEGERS[0] <= int(text) <= INTEGERS[1]:
+            raise ValueError(TOO_LARGE)
         return int(text)
     if type_ is bool:
         if node.tag != _BOOL:
@@ -262,6 +269,8 @@ def _explain(type_: Any, text: str, error: str) -> tuple[str, str]:
     if type_ in (IPv4Network, IPv6Network) and "host bits" in error:
         network = type_(text, strict=False)
         return f"{text} is an address inside a network", f"write the network itself: {network}"
+    if type_ is int and error == TOO_LARGE:
+        return f"{text} has more than 64 bits", "write a smaller number"
     if type_ is int and text.isdigit():
         remedy = f"write it without quotes: {text}"
     return f"{text!r} is not {what}", remedy

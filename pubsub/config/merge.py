@@ -68,7 +68,7 @@ class _Section(Generic[C]):
 
     def reader(self, file: str, name: str) -> Converter:
         """Return who reads one entry."""
-        return Converter(file, name if self.key == INSTANCES else "")
+        return Converter(file, instance=name) if self.key == INSTANCES else Converter(file, uplink=name)
 
 
 def _instance_section() -> _Section[NetworkInstanceConfig]:
@@ -157,7 +157,7 @@ def _kept(
 
 
 def _read_document(merging: _Merging, file: str, document: Node) -> None:
-    top = Converter(file, "")
+    top = Converter(file)
     entries = top.mapping(document, (), Place(line_of(document), quote(document)))
     for key, value in entries or ():
         if key.value == INSTANCES:
@@ -195,7 +195,7 @@ def _read_section(merging: _Merging, section: _Section[C], top: Converter, file:
 
 
 def _read_settings(merging: _Merging, file: str, node: Node, line: int) -> None:
-    reader = Converter(file, "")
+    reader = Converter(file)
     if merging.settings_place is not None:
         first_file, first_line = merging.settings_place
         said = f"settings are already in {first_file}, line {first_line}"

@@ -131,19 +131,15 @@ def _against_existing(steps: list[Step], existing: Files) -> list[Step]:
         else:
             found.append(step)
     after = {**existing, **{str(step.path): step.text.encode() for step in found if step.text is not None}}
-    problems = read_files(after, now.instances, uplinks_in_force=now.uplinks).problems
-    wrong = tuple(problem for problem in problems if _concerns(problem, found))
+    mine = {(step.section, step.name) for step in found}
+    wrong = tuple(
+        problem
+        for problem in read_files(after, now.instances, uplinks_in_force=now.uplinks).problems
+        if (INSTANCES, problem.instance) in mine or (UPLINKS, problem.uplink) in mine
+    )
     if wrong:
         raise InvalidError(wrong)
     return found
-
-
-def _concerns(problem: ConfigProblem, steps: list[Step]) -> bool:
-    """Tell whether a problem is one of these entries, wherever it stands."""
-    if problem.instance:
-        return any(step.section == INSTANCES and step.name == problem.instance for step in steps)
-    fields = [f"{step.section}.{step.name}" for step in steps if step.section != INSTANCES]
-    return any(problem.field == field or problem.field.startswith(f"{field}.") for field in fields)
 
 
 def remove(names: list[str], existing: Files, uplinks: Collection[str] = ()) -> list[Step]:

@@ -96,7 +96,9 @@ def mistakes(value: Any, rule: dict[str, Any], root: dict[str, Any] | None = Non
         return [] if [] in tries else tries[0]
     if "enum" in rule and value not in rule["enum"]:
         found.append(f"{value} is none of {rule['enum']}")
-    names = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+    number = int | float
+    names: dict[str, Any] = {"object": dict, "array": list, "string": str, "number": number}
+    names |= {"integer": int, "boolean": bool, "null": type(None)}
     kinds = [rule["type"]] if isinstance(rule.get("type"), str) else rule.get("type", [])
     if kinds and not any(isinstance(value, names[kind]) for kind in kinds):
         found.append(f"{value!r} is no {kinds}")

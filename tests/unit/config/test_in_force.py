@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pubsub.config import Configuration, Defined, read_files
+from pubsub.topics import NetworkInstanceConfig
+
+Instances = dict[str, Defined[NetworkInstanceConfig]]
 
 
-def read(before: dict[str, Defined], **texts: str) -> tuple[Configuration, dict[str, Defined]]:
+def read(before: Instances, **texts: str) -> tuple[Configuration, Instances]:
     found = read_files({f"{name}.yaml": text.encode() for name, text in texts.items()}, before)
     return found, found.effective(before)
 
 
-def mtus(effective: dict[str, Defined]) -> dict[str, int]:
+def mtus(effective: Instances) -> dict[str, int]:
     return {name: defined.config.mtu for name, defined in effective.items()}
 
 
-def ports(effective: dict[str, Defined]) -> dict[str, list[str]]:
+def ports(effective: Instances) -> dict[str, list[str]]:
     return {
         name: [str(port) for app in defined.config.apps.values() for port in app.ports]
         for name, defined in effective.items()
