@@ -91,15 +91,22 @@ def describe_app(name: str, folders: Folders) -> dict[str, Any]:
 
 
 def describe_uplink(name: str, folders: Folders) -> dict[str, Any]:
-    """Return an uplink's status, with the instances bound to it."""
+    """Return an uplink's status, with the instances bound to it, and what its config says."""
     from pubsub import topics
     from pubsub.codec import to_plain
     from supervisor.cli.reading import read_now
 
-    [uplinks] = read_now(folders.run, (topics.DeviceNetworkStatus, "supervisor", ""))
+    uplinks, configs, problems = read_now(
+        folders.run,
+        (topics.DeviceNetworkStatus, "supervisor", ""),
+        (topics.UplinkConfig, "confd", ""),
+        (topics.ConfigProblem, "confd", ""),
+    )
     if name not in uplinks.table:
         raise CliError(f"no uplink {name}; see `nsvisor get uplinks`", NOT_FOUND)
     found: dict[str, Any] = to_plain(uplinks.table[name])
+    found["problems"] = [to_plain(problem) for problem in problems.table.values() if problem.uplink == name]
+    found["config"] = to_plain(configs.table[name], sparse=True) if name in configs.table else None
     return found
 
 

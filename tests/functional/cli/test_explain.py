@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.hosts import Daemon, Topology, wait_until
-from tests.hosts.topology import OUTSIDE
+from tests.hosts.topology import OUTSIDE, OUTSIDE6
 
 INSTANCES = {
     "red": {
@@ -21,13 +21,23 @@ INSTANCES = {
     "blue": {"subnet": "10.1.0.0/24", "uplinks": ["eth1"]},
     "same": {"subnet": "10.3.0.0/24", "uplinks": ["eth0"]},
     "lone": {"subnet": "10.9.0.0/24", "uplinks": []},
+    "both": {
+        "subnet": "10.4.0.0/24",
+        "balance": True,
+        "routes": [
+            {"to": "172.16.0.0/12", "uplink": "eth1"},
+            {"to": "172.31.0.0/16", "uplink": "eth1", "via": "192.168.1.9"},
+            {"to": "10.20.0.0/16", "app": "router"},
+        ],
+        "apps": {"web": {"address": "10.4.0.80"}, "router": {"address": "10.4.0.7"}},
+    },
 }
-PAGE = "busybox httpd -f -p 80 -h /run/page"
+PAGE = "busybox httpd -f -p [::]:80 -h /run/page"
 HOST_SERVICE = 8222  # TCP port of a service of the host itself
 
 
 class Lab:
-    """A daemon with four instances on two uplinks; red's app serves a page."""
+    """A daemon with some instances on two uplinks; red's app serves a page."""
 
     def __init__(self, topology: Topology, daemon: Daemon) -> None:
         self.host = topology.host
@@ -38,16 +48,18 @@ class Lab:
         found: dict[str, Any] = json.loads(self.daemon.cli("explain", instance, *args, "-o", "json", check=True).stdout)
         return found
 
-    def fetches(self, instance: str, address: str, port: int, patience: int) -> bool:
-        """Tell whether an app of the instance gets a page within `patience` seconds."""
-        url = f"http://{address}:{port}/"
-        return self.daemon.cli("run", instance, "--", "curl", "-sS", "--max-time", patience, url).returncode == 0
+    def fetch(self, instance: str, address: str, port: int, patience: int) -> str:
+        """Return the page that an app of the instance gets within `patience` seconds; empty: none."""
+        url = f"http://[{address}]:{port}/" if ":" in address else f"http://{address}:{port}/"
+        # A guest has its IPv6 address only when a router has told it the prefix.
+        retry = ["--retry", "30", "--retry-all-errors", "--retry-delay", "1", "--retry-max-time", patience]
+        return self.daemon.cli("run", instance, "--", "curl", "-sS", "--max-time", patience, *retry, url).stdout
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Topology(2) as topology, Daemon(topology.host, {"instances": INSTANCES}) as daemon:
-        daemon.wait_ready("red", "blue", "same", "lone")
+    with Topology(2, ipv6=True) as topology, Daemon(topology.host, {"instances": INSTANCES}) as daemon:
+        daemon.wait_ready(*INSTANCES)
         host = topology.host
         host.serve_page("the host", HOST_SERVICE)
         host.put_file("/run/page/index.html", "red's page")
@@ -83,6 +95,10 @@ def decided(way: dict[str, Any], what: str, where: str = "host") -> list[str]:
         ("same", "192.168.0.2", HOST_SERVICE, "dropped", ["same", "host"]),
         ("same", "100.127.0.0", HOST_SERVICE, "leaves", ["same", "host"]),  # the link pool is nobody's outside
         ("lone", OUTSIDE, 80, "unreachable", ["lone"]),
+        ("red", OUTSIDE6, 80, "leaves", ["red", "host"]),
+        ("same", "2001:db8::2", 8080, "delivered", ["same", "host", "red"]),
+        ("same", "2001:db8::2", HOST_SERVICE, "dropped", ["same", "host"]),
+        ("lone", OUTSIDE6, 80, "unreachable", ["lone"]),
     ],
 )
 def test_the_way_is_the_one_that_packets_take(  # noqa: PLR0917  # a table
@@ -92,7 +108,11 @@ def test_the_way_is_the_one_that_packets_take(  # noqa: PLR0917  # a table
     assert (way["end"], passed(way)) == (end, places), way
     assert "unknown" not in {step["what"] for step in way["steps"]}, way
     reached = end in ("leaves", "delivered") and address != "100.127.0.0"
-    assert lab.fetches(instance, address, port, patience=30 if reached else 2) == reached
+    page = lab.fetch(instance, address, port, patience=30 if reached else 2)
+    assert bool(page) == reached
+    if end == "leaves" and reached:
+        source = [step["result"] for step in way["steps"] if step["what"] == "nat"][-1].removeprefix("source becomes ")
+        assert page == f"outside to {source}\n"
 
 
 def test_each_step_names_what_decided_it(lab: Lab) -> None:
@@ -123,6 +143,27 @@ def test_its_commands_can_be_repeated(lab: Lab) -> None:
             assert "elements = {" in lab.host.sh(command)
         else:
             lab.host.sh(command)
+
+
+@pytest.mark.parametrize(
+    ("address", "next_hop"), [("172.16.3.3", "192.168.1.1"), ("172.31.3.3", "192.168.1.9"), (OUTSIDE, "192.168.0.1")]
+)
+def test_a_static_route_leads_another_way(lab: Lab, address: str, next_hop: str) -> None:
+    way = lab.explain("both", "--to", address)
+    assert way["end"] == "leaves"
+    assert f" to {next_hop}, " in way["words"]
+    assert any(words.startswith("way_v-both: ") for words in decided(way, "mark"))
+
+
+def test_connections_that_are_spread_are_said_to_be(lab: Lab) -> None:
+    [mark] = [step["result"] for step in lab.explain("both")["steps"] if step["what"] == "mark"]
+    assert mark.startswith("0x102, for example: each connection is dealt one of 0x102, 0x103")
+
+
+def test_an_app_may_be_the_router(lab: Lab) -> None:
+    way = lab.explain("both", "--to", "10.20.1.1", "--app", "web")
+    assert (way["end"], passed(way)) == ("delivered", ["both"])
+    assert "by 10.4.0.7 as the router" in way["words"]
 
 
 def test_the_own_subnet_is_switched(lab: Lab) -> None:
