@@ -7,7 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ TALK = Path(__file__).with_name("talk.py")
 PYTHON = (sys.executable, "-SE")
 IDLE = ("sh", "-c", "echo ready; exec sleep 100000")
 SHORT = 1.0  # seconds until an answer that must not come counts as absent
+RETRY = 5.0  # seconds until somebody asks anew: the way may have changed meanwhile
 UNREACHED = (7, 28, 56)  # curl: no connection, no answer, broken off
 WHO_PORT = 9000  # of `talk.py who`, outside and in apps
 
@@ -125,21 +126,27 @@ class Rig:
         """Return a page as an app gets it. Raises AssertionError with curl's words when it gets none."""
         return self.run(app, "curl", "-sSf", "--max-time", f"{DEADLINE:g}", url).strip()
 
-    def asker(self, app: str) -> str:
+    def asker(self, app: str, patience: float = DEADLINE) -> str:
         """Return as whom `outside` sees an app now, or curl's words."""
         url = f"http://{OUTSIDE}/"
-        done = self.host.run(self.inside(app, "curl", "-sS", "--max-time", "2", url), check=False)
+        done = self.host.run(self.inside(app, "curl", "-sS", "--max-time", f"{patience:g}", url), check=False)
         return done.stdout.strip().removeprefix("outside to ") or done.stderr
 
     def wait_asker(self, app: str, address: str) -> None:
         """Return once `outside` sees an app as that address."""
-        wait_until(lambda: self.asker(app) == address, what=f"{app} seen as {address}")
+        wait_until(lambda: self.asker(app, RETRY) == address, what=f"{app} seen as {address}")
 
-    def reached(self, urls: Mapping[str, str], app: str = "", host: Host | None = None) -> dict[str, str]:
-        """Return the pages of those URLs that an app (or a host) gets, by their names. All are tried at once."""
+    def reached(
+        self, urls: Mapping[str, str], app: str = "", host: Host | None = None, must: Collection[str] = ()
+    ) -> dict[str, str]:
+        """Return the pages of those URLs that an app (or a host) gets, by their names. All are tried at once.
+
+        Those that `must` come may be late: a slow machine is no failure.
+        """
+        patience = {what: DEADLINE / 2 if what in must else SHORT for what in urls}
         started = {
             what: (host or self.host).popen(
-                [*(self.inside(app) if app else []), "curl", "-s", "--max-time", f"{SHORT:g}", url],
+                [*(self.inside(app) if app else []), "curl", "-s", "--max-time", f"{patience[what]:g}", url],
                 stdout=subprocess.PIPE,
             )
             for what, url in urls.items()

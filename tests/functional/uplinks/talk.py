@@ -5,6 +5,7 @@ Run as a script in a network namespace (`python -SE talk.py who|hold|mark|forge 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import itertools
 import json
@@ -14,6 +15,7 @@ import socketserver
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 PATIENT = 60.0  # seconds; a connection that must live and takes longer hangs
@@ -61,9 +63,9 @@ def hold(address: str, port: str, count: str, patience: str = str(PATIENT)) -> N
     The words of an error stand in place of an answer.
     """
     opened = [connect(address, int(port), float(patience)) for _ in range(int(count))]
-    print(json.dumps([ask(one) for one in opened]), flush=True)
+    print(json.dumps(ask(opened, float(patience))), flush=True)
     for _ in sys.stdin:
-        print(json.dumps([ask(one) for one in opened]), flush=True)
+        print(json.dumps(ask(opened, float(patience))), flush=True)
 
 
 def connect(address: str, port: int, patience: float) -> socket.socket | str:
@@ -73,11 +75,22 @@ def connect(address: str, port: int, patience: float) -> socket.socket | str:
         return f"error: {error}"
 
 
-def ask(connection: socket.socket | str) -> str:
+def ask(connections: list[socket.socket | str], patience: float) -> list[str]:
+    """Ask on all connections at once; who hasn't answered after that many seconds doesn't."""
+    for one in connections:
+        if not isinstance(one, str):
+            one.settimeout(patience)
+            with contextlib.suppress(OSError):  # told again by `answer`
+                one.sendall(b"who\n")
+    until = time.monotonic() + patience
+    return [answer(one, until) for one in connections]
+
+
+def answer(connection: socket.socket | str, until: float) -> str:
     if isinstance(connection, str):
         return connection
     try:
-        connection.sendall(b"who\n")
+        connection.settimeout(max(0.01, until - time.monotonic()))
         return connection.recv(256).decode().strip() or "error: closed"
     except OSError as error:
         return f"error: {error}"

@@ -9,7 +9,7 @@ import pytest
 
 from pubsub.topics import State
 from tests.functional.uplinks.conftest import ENDPOINTS
-from tests.functional.uplinks.rig import Rig, ends
+from tests.functional.uplinks.rig import RETRY, Rig, ends
 from tests.hosts import wait_until
 from tests.hosts.topology import OUTSIDE
 
@@ -107,7 +107,7 @@ def test_without_another_uplink_all_wait_and_none_leaves_by_a_way_it_may_not(mov
     moving.cables[2].unplug()
     try:
         wait_until(lambda: moving.status("other").state == State.WAITING, what="other waits")
-        seen = moving.seen(f"host {OUTSIDE}", lambda: moving.asker("other/web"), moving.cables[:2])
+        seen = moving.seen(f"host {OUTSIDE}", lambda: moving.asker("other/web", RETRY), moving.cables[:2])
         assert seen == {"eth0": [], "eth1": []}
         assert "eth2" in moving.status("other").reason
         refused = moving.host.run(moving.inside("other/web", "ping", "-c", "1", "-W", "60", OUTSIDE), check=False)
@@ -120,7 +120,7 @@ def test_without_another_uplink_all_wait_and_none_leaves_by_a_way_it_may_not(mov
 
 def test_a_connection_that_stood_before_does_not_go_on_by_another_uplink(moving: Rig) -> None:
     """It would have another source there: it is over, and whoever opens a new one gets through."""
-    with moving.held("mover/web", OUTSIDE, 4, patience=2) as ask:
+    with moving.held("mover/web", OUTSIDE, 4, patience=10) as ask:
         assert set(ask()) == {"192.168.0.2"}
         moving.cables[0].unplug()
         try:

@@ -74,10 +74,10 @@ def test_an_app_does_not_reach_the_hosts_own_services(world: Rig, family: int) -
     link = world.host.sh(f"ip -{family} -o addr show v-red").split()[3].partition("/")[0]
     doors = {end: url(end, HOST_PORT) for end in (link, *(address(world, number, family) for number in range(3)))}
     gateway = world.topology.gateway
-    assert all(page.startswith("host") for page in world.reached(doors, host=world.host).values())
-    assert set(world.reached(doors, host=world.host)) == set(doors)  # the service is there
+    assert all(page.startswith("host") for page in world.reached(doors, host=world.host, must=doors).values())
+    assert set(world.reached(doors, host=world.host, must=doors)) == set(doors)  # the service is there
     del doors[link]
-    assert set(world.reached(doors, host=gateway)) == set(doors)  # for others it is
+    assert set(world.reached(doors, host=gateway, must=doors)) == set(doors)  # for others it is
     doors[link] = url(link, HOST_PORT)
     assert not world.reached(doors, app="red/web")
     assert not world.reached(doors, app="blue/web")
@@ -100,7 +100,7 @@ def test_the_host_reaches_every_port_map_by_every_address_of_its_uplink(world: R
     assert len(ends_of_eth0) == (1 if family == 4 else 2)
     maps = {f"{name} {end}": url(end, port) for name, port in PORTS.items() for end in ends_of_eth0}
     maps["blue"] = url(address(world, 1, family), 8083)
-    seen = world.seen(WIRE, lambda: check_pages(world.reached(maps, host=world.host), set(maps)))
+    seen = world.seen(WIRE, lambda: check_pages(world.reached(maps, host=world.host, must=maps), set(maps)))
     assert seen == NOTHING
 
 
@@ -122,7 +122,7 @@ def test_outside_reaches_a_port_map_on_its_uplink_only(world: Rig, family: int) 
         for number in range(3)
     }
     here = {"red by eth0", "pink by eth0", "over by eth0", "blue by eth1"}
-    pages = world.reached(maps, host=world.topology.outside)
+    pages = world.reached(maps, host=world.topology.outside, must=here)
     check_pages(pages, here)
     assert {pages[name] for name in here} == {f"{name.split()[0]} to {outside(family)}" for name in here}
 
@@ -132,7 +132,7 @@ def test_a_port_map_is_not_reached_by_another_uplink_with_the_right_address(worl
     """As from a neighbour on eth1 who routes eth0's address by us (the weak host model, RFC 1122)."""
     target = address(world, 0, family)
     doors = {"red": url(target, 8081)}
-    assert world.reached(doors, host=world.topology.outside)
+    assert world.reached(doors, host=world.topology.outside, must=doors)
     pages: dict[str, str] = {}
     with routed(world, target, 1, family):
         seen = world.seen("tcp port 8081", lambda: pages.update(world.reached(doors, host=world.topology.outside)))
@@ -156,7 +156,7 @@ def routed(world: Rig, target: str, number: int, family: int) -> Iterator[None]:
 @FAMILIES
 def test_outside_reaches_the_hosts_own_services_as_the_host_allows(world: Rig, family: int) -> None:
     doors = {f"host by eth{number}": url(address(world, number, family), HOST_PORT) for number in range(3)}
-    check_pages(world.reached(doors, host=world.topology.outside), set(doors))
+    check_pages(world.reached(doors, host=world.topology.outside, must=doors), set(doors))
 
 
 @FAMILIES

@@ -130,7 +130,7 @@ def test_an_address_that_is_also_in_the_uplinks_lan_is_the_lans(world: Rig) -> N
         assert world.reached(door, app="blue/web") == {}
         gateway.sh("ip addr add 192.168.1.84/24 dev up1")
         neighbour = gateway.serve_page("lan")
-        assert world.reached(door, app="blue/web")["web"].startswith("lan to 192.168.1.2")
+        assert world.reached(door, app="blue/web", must=door)["web"].startswith("lan to 192.168.1.2")
     assert capture.packets == []
     neighbour.kill()
     gateway.sh("ip addr del 192.168.1.84/24 dev up1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pubsub.topics import State
-from tests.functional.uplinks.rig import Rig
+from tests.functional.uplinks.rig import RETRY, Rig
 from tests.hosts import wait_until
 
 
@@ -23,7 +23,7 @@ def test_each_instance_is_on_the_cheapest_uplink_of_those_it_names(moving: Rig) 
 def test_an_instance_without_uplinks_has_no_link(moving: Rig) -> None:
     assert moving.status("none").state == State.READY
     assert "v-none" not in moving.host.sh("ip -br link")
-    assert "outside" not in moving.asker("none/web")
+    assert "outside" not in moving.asker("none/web", RETRY)
 
 
 def test_labels_and_costs_are_followed_when_they_change(moving: Rig) -> None:
