@@ -19,8 +19,9 @@ def instance(uplink: str, number: int, ports: list[str], **more: Any) -> dict[st
     return {"uplinks": [uplink], "subnet": "10.1.0.0/24", "apps": {"web": web}, **more}
 
 
+COSTS = {"eth0": 0, "eth1": 10, "eth2": 0}
 WORLD: dict[str, Any] = {
-    "uplinks": {name: {"next_hop": {"method": "none"}} for name in ("eth0", "eth1", "eth2")},
+    "uplinks": {name: {"cost": cost, "next_hop": {"method": "none"}} for name, cost in COSTS.items()},
     "instances": {
         "red": instance("eth0", 81, ["8081:80/tcp", "4241:4242/udp"]),
         "pink": instance("eth0", 82, ["8082:80/tcp", "4242:4242/udp"]),
@@ -50,12 +51,15 @@ def world() -> Iterator[Rig]:
 # Asked often, but nobody who answers late on a slow machine is taken for silent.
 OFTEN = {"interval": "500ms", "timeout": "500ms", "down": 3, "up": 2}
 NEIGHBOUR = "192.168.0.9"  # a router in eth0's LAN
-ENDPOINTS = ("198.51.100.11", "198.51.100.12")  # at `outside`
+ENDPOINTS = ("198.51.100.11", "198.51.100.12", "198.51.100.13")  # at `outside`
 MOVING: dict[str, Any] = {
     "uplinks": {
         "eth0": {
             "labels": ["wired", "wan"], "dns": ["192.168.0.1"], "next_hop": OFTEN,
-            "endpoints": [{"to": f"icmp://{ENDPOINTS[0]}", **OFTEN}, {"to": f"http://{ENDPOINTS[1]}/", **OFTEN}],
+            "endpoints": [
+                {"to": f"icmp://{ENDPOINTS[0]}", **OFTEN}, {"to": f"http://{ENDPOINTS[1]}/", **OFTEN},
+                {"to": f"tcp://{ENDPOINTS[2]}:80", **OFTEN},
+            ],
         },
         "eth1": {"cost": 10, "labels": ["wan", "spare"], "dns": ["192.168.1.1"], "next_hop": OFTEN},
         "eth2": {"cost": 10, "labels": ["spare"], "dns": ["192.168.2.1"], "next_hop": OFTEN},
@@ -78,7 +82,7 @@ MOVING: dict[str, Any] = {
             "apps": {"gate": {"address": "10.7.0.5"}},
         },
         "claimer": {
-            "uplinks": ["eth0"], "subnet": "10.8.0.0/24",
+            "uplinks": ["eth0", "eth1", "spare"], "subnet": "10.8.0.0/24",
             "apps": {"web": {"address": "10.8.0.80", "ports": ["eth1:8092:80/tcp", "spare:8093:80", "8094:80"]}},
         },
     },

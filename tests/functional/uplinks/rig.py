@@ -47,8 +47,7 @@ class Rig:
         try:
             self._stack.enter_context(self.daemon)
             self.daemon.wait_ready(*self.config["instances"])
-            for app in self.apps:
-                self._start_app(app)
+            self._start_apps()
         except BaseException:
             sys.stderr.write(self.daemon.log())
             self._stack.close()
@@ -101,18 +100,27 @@ class Rig:
 
     # --- apps -------------------------------------------------------------------------------------------------------
 
-    def _start_app(self, app: str) -> None:
-        instance, _, name = app.partition("/")
-        argv = [self.daemon.command, "run", instance, "--name", name, "--", *IDLE]
-        process = self.host.popen(
-            argv, env=self.daemon.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert process.stdout
-        first = process.stdout.readline()
-        assert first == "ready\n", first + process.stdout.read()
-        found = wait_until(lambda: self._table(AppNetworkStatus).get(app), what=f"the status of {app}")
-        self.apps[app] = found.pid
+    def _start_apps(self) -> None:
+        """Start all apps at once; return when they run, with an address."""
+        started = {}
+        for app in self.apps:
+            instance, _, name = app.partition("/")
+            argv = [self.daemon.command, "run", instance, "--name", name, "--", *IDLE]
+            started[app] = self.host.popen(
+                argv, env=self.daemon.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        for process in started.values():
+            assert process.stdout
+            first = process.stdout.readline()
+            assert first == "ready\n", first + process.stdout.read()
+
+        def known() -> bool:
+            statuses = self._table(AppNetworkStatus)
+            self.apps |= {app: statuses[app].pid for app in self.apps}
+            return all(self.apps.values())
+
+        wait_until(known, what="the apps' pids")
 
     def inside(self, app: str, *argv: object) -> list[object]:
         """Return the command that runs another one in the network namespace of an app, all rights kept."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 PATIENT = 60.0  # seconds; a connection that must live and takes longer hangs
 TOS = 0xB8  # by which forged packets are told from all others, after NAT too
 PORT = 4444  # UDP, to which forged packets go
+HOPS = 2  # that a source route is tried by
 LSRR, SSRR = 0x83, 0x89  # RFC 791, 3.1
 ROUTING_HEADERS = (0, 2, 4)  # RFC 5095 (deprecated), RFC 6275, RFC 8754
 
@@ -123,7 +124,7 @@ def forge(ifname: str, macs: str, sources: str, targets: str) -> None:
 
 def packets(source: str, target: str, others: list[str]) -> Iterator[tuple[int, bytes]]:
     """Return one datagram in all its disguises: plain, and routed by its source over any of the others."""
-    via = [other for other in others if (":" in other) == (":" in target) and other != target]
+    via = [other for other in others if (":" in other) == (":" in target) and other != target][:HOPS]
     if ":" in target:
         yield 0x86DD, ipv6(source, target)
         for routing_type, hop in itertools.product(ROUTING_HEADERS, via):

@@ -15,7 +15,8 @@ from tests.hosts import wait_until
 from tests.hosts.topology import OUTSIDE, OUTSIDE6
 
 TIMES = 5
-LEAKS = "net 100.127.0.0/16 or net 10.1.0.0/24 or net fd6e:7376:6973::/48 or net fd6e:7376:6974::/48"
+PRIVATE = ("100.127.0.0/16", "10.1.0.0/24", "fd6e:7376:6973::/48", "fd6e:7376:6974::/48")
+LEAKS = " or ".join(f"src net {network}" for network in PRIVATE)
 TABLE = "nft -s list table inet nsvisor | grep -v elements || true"
 
 
@@ -71,7 +72,7 @@ def by_the_host(world: Rig, family: int) -> Iterator[list[object]]:
 @pytest.mark.parametrize("family", [4, 6])
 def test_strangers_are_not_routed_from_uplink_to_uplink(world: Rig, family: int) -> None:
     gateway = world.topology.gateway
-    expression = "host 192.168.1.77 or host 2001:db8:1::77"
+    expression = "host 192.168.1.77" if family == 4 else "host 2001:db8:1::77"
     with by_the_host(world, family) as attempt:
         seen = world.seen(expression, lambda: gateway.run(attempt, check=False), world.cables[1:])
         assert seen == {"eth1": [], "eth2": []}

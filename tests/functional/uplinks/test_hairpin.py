@@ -134,8 +134,12 @@ def test_a_port_map_is_not_reached_by_another_uplink_with_the_right_address(worl
     doors = {"red": url(target, 8081)}
     assert world.reached(doors, host=world.topology.outside, must=doors)
     pages: dict[str, str] = {}
-    with routed(world, target, 1, family):
-        seen = world.seen("tcp port 8081", lambda: pages.update(world.reached(doors, host=world.topology.outside)))
+
+    def attempt() -> None:
+        with routed(world, target, 1, family):
+            pages.update(world.reached(doors, host=world.topology.outside))
+
+    seen = world.seen("tcp port 8081", attempt)
     assert seen["eth1"]  # it was tried there
     assert seen["eth0"] == []
     assert pages == {}

@@ -61,13 +61,8 @@ def mtu_inside(rig: Rig, ifname: str) -> int:
 def test_an_instance_follows_a_smaller_uplink(small: Rig, family: int) -> None:
     for ifname in ("up0", "br0"):
         wait_until(lambda: mtu_inside(small, ifname) == SMALL, what=f"the smaller MTU of {ifname}")  # noqa: B023
-    wait_until(
-        lambda: (
-            "dhcp-option=26,1400" in small.host.read_file(small.daemon.run_dir / "instances/small/dnsmasq.conf")
-            or "option:mtu,1400" in small.host.read_file(small.daemon.run_dir / "instances/small/dnsmasq.conf")
-        ),
-        what="the smaller MTU is told by DHCP",
-    )
+    options = small.daemon.run_dir / "instances/small/dnsmasq.options"
+    wait_until(lambda: f"26,{SMALL}" in small.host.read_file(options), what="the smaller MTU is told by DHCP")
     said = ping(small, "small/web", family, 1500)  # an app that was there before, with its old MTU
     assert re.search(r"mtu ?= ?1400", said), said
     assert "1 received" in ping(small, "small/web", family, SMALL)
