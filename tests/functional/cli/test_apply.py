@@ -22,7 +22,7 @@ def test_apply_makes_instances_that_are_ready_when_it_returns(daemon: Daemon) ->
 
 
 def test_apply_waits_for_the_change_and_not_for_the_old_state(daemon: Daemon) -> None:
-    for mtu in (1400, 1300, 1200):
+    for mtu in (1400, 1300, 1290):
         text = f"instances: {{far: {{subnet: 10.9.0.0/24, mtu: {mtu}}}}}"
         done = daemon.cli("apply", "-f", "-", text=text, check=True)
         assert "changed" in done.stdout
