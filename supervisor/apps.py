@@ -81,12 +81,12 @@ class Apps:
         """The processes whose end is waited for here."""
         return {child.pid for child in self._watched}
 
-    def ports(self) -> dict[tuple[str, str], str]:
+    def ports(self) -> dict[str, dict[str, str]]:
         """The apps' ports on the bridges, by instance and app."""
         return {
-            (name, app): known.port
+            name: {app: known.port for app, known in record.apps.items()}
             for name, record in self._records.entries.items()
-            for app, known in record.apps.items()
+            if record.apps
         }
 
     def running(self, name: str) -> dict[str, AppRecord]:

@@ -84,7 +84,7 @@ class Facts:
     health: dict[str, Health] = dataclasses.field(default_factory=dict)  # of those that are probed
     present: dict[str, str] = dataclasses.field(default_factory=dict)  # instance -> ifname of the uplink it has now
     namespaces: frozenset[str] = frozenset()  # instances whose namespace stands
-    ports: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)  # (instance, app) -> its port's ifname
+    ports: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)  # instance -> app -> its port's ifname
     ipv6: bool = True  # the kernel has it
     forced6: bool = True  # links can forward IPv6 without the whole host doing so (force_forwarding, Linux 6.17)
     forwarded6: bool = False  # the whole host forwarded IPv6 before we came

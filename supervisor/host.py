@@ -39,7 +39,7 @@ class HostSide:
         self.present = {name: status.uplink for name, status in before.items() if status.uplink}
         self._ns = ns
 
-    async def look(self, stands: Collection[str], ports: dict[tuple[str, str], str]) -> Facts:
+    async def look(self, stands: Collection[str], ports: dict[str, dict[str, str]]) -> Facts:
         """Return what the host is like now; `stands`: the instances whose namespaces do, `ports`: the apps' ports."""
         return await gather(
             self._ns,
@@ -51,7 +51,7 @@ class HostSide:
         )
 
     async def plan_anew(
-        self, wanted: Wanted, lots: Mapping[str, Lot], stands: Collection[str], ports: dict[tuple[str, str], str]
+        self, wanted: Wanted, lots: Mapping[str, Lot], stands: Collection[str], ports: dict[str, dict[str, str]]
     ) -> None:
         """Look at everything, and plan everything."""
         self.facts = await self.look(stands, ports)

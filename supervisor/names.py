@@ -6,6 +6,7 @@ from it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
@@ -68,23 +69,27 @@ def conf_sysctl(ifname: str, what: str, version: int = 4) -> str:
     return (name.replace(".", "/") if "." in ifname else name).format(ifname)
 
 
+@functools.cache
 def link_addresses(pool: IPv4Network, slot: int) -> tuple[IPv4Interface, IPv4Interface]:
     """Return the host's and the instance's end of the slot's /31 (RFC 3021)."""
     first = int(pool.network_address) + 2 * slot
     return IPv4Interface((first, 31)), IPv4Interface((first + 1, 31))
 
 
+@functools.cache
 def link_addresses6(pool: IPv6Network, slot: int) -> tuple[IPv6Interface, IPv6Interface]:
     """Return the host's and the instance's end of the slot's /127 (RFC 6164)."""
     first = int(pool.network_address) + 2 * (slot + 1)  # the pool's first address is that of all its routers
     return IPv6Interface((first, 127)), IPv6Interface((first + 1, 127))
 
 
+@functools.cache
 def subnet6(pool: IPv6Network, slot: int) -> IPv6Network:
     """Return the slot's /64 of the pool."""
     return IPv6Network((int(pool.network_address) + (slot << 64), 64))
 
 
+@functools.cache
 def eui64(network: IPv6Network, mac: MacAddress) -> IPv6Address:
     """Return the address that a MAC address gets by SLAAC in a /64 (RFC 4291, appendix A)."""
     raw = bytes.fromhex(mac.replace(":", ""))
@@ -112,6 +117,7 @@ def app_mac(instance: str, app: str) -> MacAddress:
     return derived_mac(f"{instance}/{app}")
 
 
+@functools.cache
 def derived_mac(text: str) -> MacAddress:
     """Return a locally administered unicast address that follows from the text."""
     return MacAddress.parse("02:" + hashlib.blake2s(text.encode(), digest_size=5).digest().hex(":"))

@@ -46,7 +46,7 @@ async def gather(
     borrowed: Mapping[str, str],
     *,
     namespaces: Iterable[str],
-    ports: dict[tuple[str, str], str],
+    ports: dict[str, dict[str, str]],
     health: dict[str, Health],
     present: dict[str, str],
 ) -> Facts:

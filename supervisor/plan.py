@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from nsmanager.items.address import Address
-from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
 from nsmanager.items.sysctl import Sysctl
@@ -26,10 +24,8 @@ from pubsub.values import PortMap
 from supervisor.facts import Facts, Uplink
 from supervisor.firewall import Bound, host_table
 from supervisor.instances import PLANNERS, Place, Resolved
-from supervisor.items import Veth
+from supervisor.links import LinkPlan, link_items
 from supervisor.names import (
-    TABLE_LINKS,
-    UPLINK_IFNAME,
     host_end,
     link_addresses,
     link_addresses6,
@@ -82,6 +78,12 @@ class InstancePlan:
     def config(self) -> NamespaceConfig:
         """What its manager is told."""
         return self.resolved.namespace
+
+    @property
+    def link(self) -> LinkPlan:
+        """Its link to the host; it isn't air-gapped."""
+        assert self.config.link is not None, "an instance with a link"
+        return LinkPlan(self.place.name, self.config.mtu, self.config.link, self.place.host_end, self.place.host_end6)
 
     @property
     def inward(self) -> tuple[object, ...]:
@@ -146,11 +148,14 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
 
     `before` saves work only: what was resolved then and rests on the same is taken over.
     """
-    known = candidates(facts, wanted.uplinks)
+    choices = Choices(candidates(facts, wanted.uplinks))
+    known = choices.known
     past = before.instances if before else {}
     instances = settle_claims(
         {
-            name: plan_instance(name, config, wanted.settings, facts, lots[name], known=known, before=past.get(name))
+            name: plan_instance(
+                name, config, wanted.settings, facts, lot=lots[name], choices=choices, before=past.get(name)
+            )
             for name, config in sorted(wanted.instances.items())
             if name in lots
         }
@@ -166,7 +171,7 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
     pools = (wanted.settings.link_pool, *((wanted.settings.link_pool6,) if ipv6 else ()))
     taken = {name for name in linked if host_end(name) in facts.uplinks}  # the link of that name is somebody else's
     links = {
-        name: tuple(link_items(name, linked[name], forced6=facts.forced6, taken=name in taken))
+        name: link_items(linked[name].link, forced6=facts.forced6, taken=name in taken)
         for name in linked
         if name in facts.namespaces
     }
@@ -232,18 +237,33 @@ def settle_claims(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePl
     return {name: settled[name] for name in instances}
 
 
+class Choices:
+    """The host's uplinks, and who among them is chosen: equal wishes are decided once."""
+
+    def __init__(self, known: dict[str, Candidate]) -> None:
+        self.known = known
+        self._made: dict[tuple[object, ...], Selection] = {}
+
+    def select(self, config: NetworkInstanceConfig, present: str) -> Selection:
+        """Choose for an instance that has the present one now."""
+        key = (config.uplinks, present, config.balance)
+        if key not in self._made:
+            self._made[key] = select(config.uplinks, self.known, present, balance=config.balance)
+        return self._made[key]
+
+
 def plan_instance(
     name: str,
     config: NetworkInstanceConfig,
     settings: SupervisorSettings,
     facts: Facts,
-    lot: Lot,
     *,
-    known: Mapping[str, Candidate],
+    lot: Lot,
+    choices: Choices,
     before: InstancePlan | None = None,
 ) -> InstancePlan:
     """Resolve one instance: its uplinks, its addresses, what its manager is told."""
-    selection = select(config.uplinks, known, facts.present.get(name, ""), balance=config.balance)
+    selection = choices.select(config, facts.present.get(name, ""))
     host, inner = link_addresses(settings.link_pool, lot.slot)
     host6, inner6 = link_addresses6(settings.link_pool6, lot.slot)
     ipv6 = config.ipv6 is not Ipv6Mode.OFF and facts.ipv6
@@ -254,7 +274,7 @@ def plan_instance(
         inner_end=inner,
         subnet=lot.subnet,
         mtu=min([config.mtu, *(uplink.mtu for uplink in selection.shared)]),
-        ports={app: port for (instance, app), port in facts.ports.items() if instance == name},
+        ports=facts.ports.get(name, {}),
         linked=linked,
         host_end6=host6 if ipv6 and linked else None,
         inner_end6=inner6 if ipv6 and linked else None,
@@ -269,9 +289,9 @@ def plan_instance(
     portmaps = tuple(
         (app, portmap, uplink)
         for app, portmap in resolved.portmaps
-        for uplink in named_uplinks(portmap.uplink, selection, known)
+        for uplink in named_uplinks(portmap.uplink, selection, choices.known)
     )
-    routes = tuple(routes_of(config, selection, known)) if linked else ()
+    routes = tuple(routes_of(config, selection, choices.known)) if linked else ()
     return InstancePlan(lot, config, place, resolved, selection, portmaps, routes, told, core)
 
 
@@ -301,38 +321,6 @@ def bind_all(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePlan]:
         )
         found[name] = dataclasses.replace(instance, bound=bound)
     return found
-
-
-def link_items(name: str, instance: InstancePlan, *, forced6: bool, taken: bool = False) -> Iterator[Item]:
-    """Yield the host's side of one instance's link; where its name is `taken`, only the link, which is refused then."""
-    ifname, place = host_end(name), instance.place
-    inner = instance.config.link
-    assert inner is not None, "an instance with a link"
-    yield Veth(
-        ifname=ifname,
-        peer=UPLINK_IFNAME,
-        netns=name,
-        mtu=instance.config.mtu,
-        mac=inner.gateway_mac,
-        peer_mac=inner.mac or "",
-    )
-    if taken:
-        return
-    yield Sysctl(f"net.ipv6.conf.{ifname}.disable_ipv6", "0" if place.host_end6 else "1", optional=True)
-    yield Sysctl(f"net.ipv4.conf.{ifname}.forwarding", "1")
-    yield Sysctl(f"net.ipv4.conf.{ifname}.src_valid_mark", "1")
-    yield Sysctl(f"net.ipv4.conf.{ifname}.rp_filter", "1")
-    yield Sysctl(f"net.ipv4.conf.{ifname}.send_redirects", "0")
-    yield Address(ifname=ifname, address=place.host_end)
-    yield Route(to=IPv4Network(place.inner_end.ip), table=TABLE_LINKS, dev=ifname)
-    if place.host_end6 is None or place.inner_end6 is None or inner.mac is None:
-        return
-    if forced6:
-        yield Sysctl(f"net.ipv6.conf.{ifname}.force_forwarding", "1")
-    yield Sysctl(f"net.ipv6.conf.{ifname}.accept_ra", "0")
-    yield Address(ifname=ifname, address=place.host_end6)
-    yield Neighbour(ifname, place.inner_end6.ip, inner.mac)
-    yield Route(to=IPv6Network(place.inner_end6.ip), table=TABLE_LINKS, dev=ifname)
 
 
 def planned_app(plan: InstancePlan, app: str) -> NamespaceApp | None:

@@ -43,6 +43,7 @@ PURE = (
     "supervisor/facts.py",
     "supervisor/firewall.py",
     "supervisor/instances/*.py",
+    "supervisor/links.py",
     "supervisor/names.py",
     "supervisor/plan.py",
     "supervisor/probing/health.py",

@@ -33,7 +33,10 @@ def facts(
     *uplinks: Uplink, stand: tuple[str, ...] = (), ports: tuple[str, ...] = (), health: dict[str, Health] | None = None
 ) -> Facts:
     """Return what a host is like; `ports` are running apps as `instance/app`."""
-    running = {(port.partition("/")[0], port.partition("/")[2]): f"p-{port.partition('/')[2]}" for port in ports}
+    running: dict[str, dict[str, str]] = {}
+    for port in ports:
+        instance, _, app = port.partition("/")
+        running.setdefault(instance, {})[app] = f"p-{app}"
     return Facts({one.ifname: one for one in uplinks}, health or {}, namespaces=frozenset(stand), ports=running)
 
 
