@@ -6,6 +6,8 @@ import locale
 import sys
 from collections.abc import Sequence
 
+DRAWN = 30  # tries, the newest; more don't fit beside the rest of a line
+
 BARS, LOST = "▁▂▃▄▅▆▇█", "×"
 ASCII_BARS, ASCII_LOST = "_.-=+*%#", "x"
 
@@ -13,8 +15,9 @@ ASCII_BARS, ASCII_LOST = "_.-=+*%#", "x"
 def draw(history: Sequence[float], *, unicode: bool) -> str:
     """Return one character a try, the newest last, and what they measure; the highest bar is the slowest answer.
 
-    `history` is in milliseconds, negative: no answer.
+    `history` is in milliseconds, negative: no answer. Only the newest DRAWN are looked at.
     """
+    history = history[-DRAWN:]
     if not history:
         return "-"
     bars, lost = (BARS, LOST) if unicode else (ASCII_BARS, ASCII_LOST)

@@ -77,6 +77,7 @@ def test_an_uplink_is_described_with_the_history_of_its_probes(golden: Golden, *
         ((5.0,), "█  5.0-5.0 ms"),
         ((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), "▂▃▄▅▆▇██  1.0-8.0 ms"),
         ((0.1, -1.0, 100.0), "▁×█  0.1-100.0 ms, 1 of 3 lost"),
+        ((*[-1.0] * 40, *[8.0] * 29, 1.0), "█" * 29 + "▂  1.0-8.0 ms"),
     ],
 )
 def test_a_sparkline_is_as_high_as_the_answer_was_slow(history: tuple[float, ...], drawn: str) -> None:
