@@ -26,7 +26,7 @@ class Uplink:
     mac: str = ""
     mtu: int = 1500
     addresses: tuple[IPv4Interface, ...] = ()
-    addresses6: tuple[IPv6Interface, ...] = ()  # global and unique local ones, usable now
+    addresses6: tuple[IPv6Interface, ...] = ()  # global and unique local ones, usable now, the preferred first
     routes: tuple[UplinkRoute, ...] = ()  # IPv4 and IPv6
     resolvers: tuple[IPv4Address, ...] = ()
     forwarded: bool = False  # the host forwarded IPv4 packets from it before we came
@@ -51,6 +51,12 @@ class Uplink:
     def gateways6(self) -> tuple[IPv6Address, ...]:
         """The next hops of its IPv6 default routes, the preferred first."""
         return tuple(r.via for r in self.defaults if isinstance(r.via, IPv6Address))
+
+    @property
+    def source6(self) -> IPv6Address | None:
+        """What IPv6 packets that leave by it have as their source."""
+        named = [r.src for r in self.defaults if isinstance(r.src, IPv6Address)]
+        return next(iter([*named, *(address.ip for address in self.addresses6)]), None)
 
     @property
     def metric(self) -> int:

@@ -71,6 +71,8 @@ def bindings(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...], ways: tuple[
         "link_ends": (f'"{b.link}" . {b.host_end}' for b in bound),
         "resolvers": (f"0x{way.mark:x} : {way.uplink.resolvers[0]}" for way in ways if way.uplink.resolvers),
         "uplink_addresses": (f"{mark(u)} . {a.ip}" for u in uplinks for a in u.addresses),
+        # No masquerade: it may take the address of another uplink (RFC 6724 prefers scope and more to the link).
+        "sources6": (f'"{u.ifname}" : {u.source6}' for u in uplinks if u.source6),
         "uplink_addresses6": (f"{mark(u)} . {a.ip}" for u in uplinks for a in u.addresses6),
     }
 
@@ -151,6 +153,7 @@ DECLARATIONS = """\
   map resolvers { type mark : ipv4_addr; }
   set uplink_addresses { typeof meta mark . ip daddr; }
   set uplink_addresses6 { typeof meta mark . ip6 daddr; }
+  map sources6 { type ifname : ipv6_addr; }
   set claims { typeof iifname . ip daddr . meta l4proto . th dport; }
   set claims6 { typeof iifname . ip6 daddr . meta l4proto . th dport; }
   map port_maps { typeof meta mark . meta l4proto . th dport : ip daddr . th dport; }
@@ -197,7 +200,8 @@ dnat ip6 to ip6 daddr . meta l4proto . th dport map @host_port_maps6
     oifname vmap @collisions
     iifname . oifname @own_links masquerade
     {OURS_IN} meta nfproto ipv4 oifname @uplinks masquerade
-    {OURS_IN} iifname . ip6 saddr @link_addresses6 oifname @uplinks masquerade
+    {OURS_IN} iifname . ip6 saddr @link_addresses6 oifname @uplinks snat ip6 to oifname map @sources6
+    {OURS_IN} iifname . ip6 saddr @link_addresses6 oifname @uplinks drop
   }}
   chain forwarding {{ type filter hook forward priority filter; policy accept;
     {OURS_IN} ct state invalid drop

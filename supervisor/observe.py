@@ -33,6 +33,7 @@ from supervisor.resolvers import resolvers_of
 RTM_GETLINK = 18
 IFLA_IFNAME = 3
 IFF_LOWER_UP = 0x10000  # carrier (if.h)
+IFA_F_TEMPORARY, IFA_F_DEPRECATED = 0x01, 0x20
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08  # if_addr.h: not usable yet, or never
 RTA_MULTIPATH = 9
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, hops, index
@@ -88,7 +89,7 @@ def read_uplink(ns: Namespace, message: bytes, borrowed: Mapping[str, str]) -> U
     fields = attributes(message, IFINFOMSG.size)
     _, _, index, flags, _ = IFINFOMSG.unpack_from(message)
     ifname = string(fields[IFLA_IFNAME])
-    addresses = list(read_addresses(ns, index))
+    addresses = [address for _, address in sorted(read_addresses(ns, index), key=lambda found: found[0])]
     forwarding = conf_sysctl(ifname, "forwarding")
     accept_ra = conf_sysctl(ifname, "accept_ra", 6)
     return Uplink(
@@ -106,8 +107,11 @@ def read_uplink(ns: Namespace, message: bytes, borrowed: Mapping[str, str]) -> U
     )
 
 
-def read_addresses(ns: Namespace, index: int) -> Iterator[IPv4Interface | IPv6Interface]:
-    """Yield the addresses of a link that packets can have now; IPv6 ones of the link alone are left out."""
+def read_addresses(ns: Namespace, index: int) -> Iterator[tuple[int, IPv4Interface | IPv6Interface]]:
+    """Yield the addresses of a link that packets can have now, with a number that is lower for the more lasting ones.
+
+    IPv6 ones of the link alone are left out.
+    """
     for family in FAMILIES:
         try:
             found = ns.rtnl.dump(RTM_GETADDR, IFADDRMSG.pack(family, 0, 0, 0, index))
@@ -121,7 +125,11 @@ def read_addresses(ns: Namespace, index: int) -> Iterator[IPv4Interface | IPv6In
             ):
                 continue
             packed = fields.get(IFA_LOCAL) or fields[IFA_ADDRESS]
-            yield IPv4Interface((packed, prefixlen)) if len(packed) == 4 else IPv6Interface((packed, prefixlen))
+            passing = flags & (IFA_F_DEPRECATED | IFA_F_TEMPORARY) if family == socket.AF_INET6 else 0
+            yield (
+                passing,
+                IPv4Interface((packed, prefixlen)) if len(packed) == 4 else IPv6Interface((packed, prefixlen)),
+            )
 
 
 def read_routes(ns: Namespace, family: int, index: int) -> Iterator[UplinkRoute]:
