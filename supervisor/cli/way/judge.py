@@ -92,7 +92,7 @@ class Trial:
                 verdict = self._run_rule(chain, rule)
             except NoMatchError:
                 verdict = None
-            except UnknownError as exc:
+            except (UnknownError, LookupError, TypeError, ValueError) as exc:  # a stranger's rule may have any shape
                 self._decide(chain, "unknown", f"not judged: {exc}", ())
                 verdict = None
             if verdict == "return":

@@ -249,8 +249,20 @@ def test_one_translation_is_made_at_a_hook() -> None:
     assert str(trial.packet.source) == "198.51.100.9"
 
 
-def test_a_rule_that_cannot_be_judged_is_told_and_passed_by() -> None:
-    passed, trial = judge(chain([{"xt": None}, DROP], [ACCEPT]))
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"xt": None},
+        {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}},
+        {"match": {"op": "==", "left": {"meta": {}}, "right": 1}},
+        {"jump": {"target": "nowhere"}},
+        {"mangle": {"key": {"meta": {"key": "mark"}}, "value": "no number"}},
+        {"snat": {"addr": "no address"}},
+        {"redirect": None},
+    ],
+)
+def test_a_rule_that_cannot_be_judged_is_told_and_passed_by(statement: dict[str, Any]) -> None:
+    passed, trial = judge(chain([statement, DROP], [ACCEPT]))
     assert passed
     assert [decision.kind for decision in trial.decisions] == ["unknown", "filter"]
     assert trial.decisions[0].by == ("main: rule 0",)
