@@ -10,7 +10,8 @@ from pubsub.topics import SupervisorSettings
 AGENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SMALLEST_POOL = 30  # prefixlen: one /31
 INSTANCE_PREFIXLEN6 = 64  # of an instance's IPv6 network: what SLAAC needs (RFC 4862)
-LINK_PREFIXLEN, LINK_PREFIXLEN6 = 31, 127  # of a link between host and instance (RFC 3021, RFC 6164)
+LINK_PREFIXLEN6 = 127  # of a link between host and instance (RFC 6164)
+SLOTS = 4094  # instances that there are uids for, see supervisor/names.py
 
 
 def validate_settings(settings: SupervisorSettings) -> tuple[Finding, ...]:
@@ -38,18 +39,19 @@ def _pools(settings: SupervisorSettings) -> Findings:
 
 def _pools6(settings: SupervisorSettings) -> Findings:
     """Yield what is wrong with the IPv6 pools: each has a place for every slot that link_pool has."""
-    bits = max(LINK_PREFIXLEN - settings.link_pool.prefixlen, 0)  # of a slot
+    slots = min(settings.link_pool.num_addresses // 2, SLOTS)
     pools = (
-        ("link_pool6", settings.link_pool6, LINK_PREFIXLEN6),
-        ("subnet_pool6", settings.subnet_pool6, INSTANCE_PREFIXLEN6),
+        ("link_pool6", settings.link_pool6, LINK_PREFIXLEN6, slots + 1),  # the first is no instance's
+        ("subnet_pool6", settings.subnet_pool6, INSTANCE_PREFIXLEN6, slots),
     )
-    for field, pool, prefixlen in pools:
+    for field, pool, prefixlen, count in pools:
         yield from check_network6((field,), pool)
-        if pool.prefixlen > prefixlen - bits:
+        largest = prefixlen - (count - 1).bit_length()
+        if pool.prefixlen > largest:
             message = (
-                f"the pool {pool} is too small: link_pool has room for {1 << bits} instances, each needs a /{prefixlen}"
+                f"the pool {pool} is too small: link_pool has room for {slots} instances, each needs a /{prefixlen}"
             )
-            yield (field,), message, f"use a /{prefixlen - bits} or larger, or a smaller link_pool"
+            yield (field,), message, f"use a /{largest} or larger, or a smaller link_pool"
     if settings.link_pool6.overlaps(settings.subnet_pool6):
         message = f"overlaps link_pool6 {settings.link_pool6}"
         yield ("subnet_pool6",), message, "choose two pools that don't overlap"

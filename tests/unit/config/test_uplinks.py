@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pubsub import codec
 from pubsub.config import Configuration, DefinedUplinks, read_files, validate_all
+from pubsub.config.rules_settings import SLOTS
 from pubsub.topics import (
     AppConfig,
     EndpointProbe,
@@ -21,6 +22,7 @@ from pubsub.topics import (
     UplinkConfig,
 )
 from pubsub.values import Endpoint, Interval, PortMap
+from supervisor import names
 
 EXAMPLE = """
 uplinks:
@@ -303,8 +305,9 @@ def test_the_labels_of_a_broken_uplink_still_hold() -> None:
     ("text", "wanted"),
     [
         ("{link_pool6: 'fd00::/120'}", "settings.link_pool6 [fd00::/120]: the pool fd00::/120 is too small"),
-        ("{link_pool6: 'fd00::/113'}", "use a /112 or larger, or a smaller link_pool"),
-        ("{subnet_pool6: 'fd00::/50'}", "use a /49 or larger, or a smaller link_pool"),
+        ("{link_pool6: 'fd00::/116'}", "use a /115 or larger, or a smaller link_pool"),
+        ("{link_pool: 100.100.0.0/28, link_pool6: 'fd00::/124'}", "use a /123 or larger, or a smaller link_pool"),
+        ("{subnet_pool6: 'fd00::/53'}", "use a /52 or larger, or a smaller link_pool"),
         ("{link_pool6: 'fe80::/64'}", "fe80::/64 is link-local"),
         ("{subnet_pool6: 'ff00::/48'}", "ff00::/48 is multicast"),
         ("{subnet_pool6: '::/0'}", "::/0 is neither a unique local nor a global network"),
@@ -318,8 +321,17 @@ def test_the_ipv6_pools_are_checked(text: str, wanted: str) -> None:
 
 
 def test_small_pools_do_where_the_link_pool_is_small_too() -> None:
-    small = "settings: {link_pool: 100.100.0.0/28, link_pool6: 'fd00::/124', subnet_pool6: '2001:db8:7::/61'}"
+    small = "settings: {link_pool: 100.100.0.0/28, link_pool6: 'fd00::/123', subnet_pool6: '2001:db8:7::/61'}"
     assert said(read(a=small)) == []
+    assert said(read(a="settings: {link_pool: 100.64.0.0/10}")) == []  # more than there are uids for
+
+
+def test_the_pools_hold_the_last_instance_that_there_are_uids_for() -> None:
+    assert SLOTS == names.SLOTS
+    last = names.SLOTS - 1
+    links, subnets = IPv6Network("fd00::/115"), IPv6Network("fd01::/52")
+    assert names.link_addresses6(links, last)[1] in links
+    assert names.subnet6(subnets, last).subnet_of(subnets)
 
 
 def test_routed_prefixes_meet_no_ipv4_ones() -> None:
