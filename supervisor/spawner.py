@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from nsmanager.memory import freeze
 from nsmanager.warm import warm as warm_manager
 from pubsub import codec
 from supervisor import birth, guardian, mounts, rights, syscalls
@@ -270,11 +271,9 @@ def _words(exc: BaseException) -> str:
 
 
 def prepare() -> None:
-    """Import and use once all that a manager will need, then keep the collector off the shared pages."""
+    """Import and use all that a manager will need, then have it shared."""
     warm_manager()
-    gc.collect()
-    gc.disable()
-    gc.freeze()
+    freeze()
 
 
 def main() -> None:
@@ -289,6 +288,7 @@ def main() -> None:
     prepare()
     spawner = Spawner(orders, title)
     spawner.serve()
+    os._exit(0)  # as `freeze` wants it
 
 
 if __name__ == "__main__":
