@@ -365,6 +365,7 @@ class DeviceNetworkStatus(Message, frozen=True, kw_only=True):
     table: int = 0  # its routing table
     instances: tuple[str, ...] = ()  # bound to it
     reason: str = ""  # why it is not healthy; empty: it is
+    problems: tuple[str, ...] = ()  # of its config; the last good one stays in force
 
 
 # --- of the bus itself ---------------------------------------------------------------------------------------------

@@ -174,6 +174,7 @@ def fold_apps(
 def fold_uplinks(
     plan: Plan,
     probes: Callable[[str], tuple[ProbeStatus, ...]],
+    complaints: Callable[[str], list[str]],
     before: Mapping[str, DeviceNetworkStatus],
     now: float,
 ) -> dict[str, DeviceNetworkStatus]:
@@ -185,7 +186,13 @@ def fold_uplinks(
     used = {uplink.ifname for uplink in plan.used}
     return {
         ifname: fold_uplink(
-            candidate, probes(ifname), before.get(ifname), now, used=ifname in used, bound=bound.get(ifname, [])
+            candidate,
+            before.get(ifname),
+            now,
+            probes=probes(ifname),
+            problems=complaints(ifname),
+            used=ifname in used,
+            bound=bound.get(ifname, []),
         )
         for ifname, candidate in plan.candidates.items()
         if candidate.configured or candidate.uplink.addresses or candidate.uplink.addresses6 or ifname in used
@@ -194,10 +201,11 @@ def fold_uplinks(
 
 def fold_uplink(
     candidate: Candidate,
-    probes: tuple[ProbeStatus, ...],
     before: DeviceNetworkStatus | None,
     now: float,
     *,
+    probes: tuple[ProbeStatus, ...],
+    problems: Sequence[str],
     used: bool,
     bound: Sequence[str],
 ) -> DeviceNetworkStatus:
@@ -223,4 +231,5 @@ def fold_uplink(
         table=uplink_table(uplink.ifindex) if used else 0,
         instances=tuple(bound),
         reason=candidate.trouble,
+        problems=tuple(problems),
     )

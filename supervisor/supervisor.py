@@ -280,7 +280,9 @@ class Supervisor:
                     for key, status in self.apps_of(name, instance).items()
                 }
             )
-            tables.uplinks.replace(fold_uplinks(self.plan, self.host.prober.statuses, tables.uplinks, now))
+            tables.uplinks.replace(
+                fold_uplinks(self.plan, self.host.prober.statuses, self.configs.uplink_complaints, tables.uplinks, now)
+            )
             await asyncio.sleep(STATUS_PAUSE)
 
     def view(self, name: str) -> View:

@@ -119,7 +119,7 @@ def test_apps_have_their_address_from_the_config_or_a_lease() -> None:
 
 def test_an_uplink_tells_who_is_bound_to_it() -> None:
     plan = planned({"red": SMALL, "blue": SMALL}, facts(uplink(), uplink(1), uplink(2, addressed=False)))
-    found = fold_uplinks(plan, lambda _: (), {}, NOW)
+    found = fold_uplinks(plan, lambda _: (), lambda _: [], {}, NOW)
     assert set(found) == {"eth0", "eth1"}
     assert set(found["eth0"].instances) == {"red", "blue"}
     assert not found["eth1"].instances
@@ -129,13 +129,13 @@ def test_an_uplink_tells_who_is_bound_to_it() -> None:
 
 def test_an_uplink_tells_why_and_since_when_it_is_not_healthy() -> None:
     sick = Health(healthy=False, reason="gateway 192.0.0.1 is silent")
-    before = fold_uplinks(planned({"red": SMALL}, facts(uplink())), lambda _: (), {}, NOW)
+    before = fold_uplinks(planned({"red": SMALL}, facts(uplink())), lambda _: (), lambda _: [], {}, NOW)
     plan = planned({"red": SMALL}, facts(uplink(), health={"eth0": sick}))
     probe = ProbeStatus(name="next hop 192.0.0.1", up=False, latency=0.5)
-    found = fold_uplinks(plan, lambda _: (probe,), before, NOW + 5)["eth0"]
+    found = fold_uplinks(plan, lambda _: (probe,), lambda _: [], before, NOW + 5)["eth0"]
     assert (found.healthy, found.reason, found.since) == (False, "gateway 192.0.0.1 is silent", NOW + 5)
     assert (found.latency, found.probes) == (0.5, (probe,))
-    again = fold_uplinks(plan, lambda _: (probe,), {"eth0": found}, NOW + 9)["eth0"]
+    again = fold_uplinks(plan, lambda _: (probe,), lambda _: [], {"eth0": found}, NOW + 9)["eth0"]
     assert again.since == NOW + 5
 
 
