@@ -83,7 +83,7 @@ def test_describe_tells_conditions_processes_and_memory(daemon: Daemon) -> None:
     found = json.loads(daemon.cli("describe", "instance", "red", "-o", "json", check=True).stdout)
     assert {condition["name"]: condition["ok"] for condition in found["conditions"]}["ManagerRuns"]
     processes = {process["name"]: process for process in found["processes"]}
-    assert set(processes) == {"manager", "dnsmasq"}
+    assert set(processes) == {"manager", "dnsmasq", "radvd"}
     assert 1 << 20 < processes["manager"]["pss_bytes"] < 64 << 20
     assert processes["manager"]["cpu_seconds"] >= 0
     assert found["config"]["apps"]["web"]["ports"] == ["8080:80/tcp"]
