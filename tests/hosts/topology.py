@@ -106,7 +106,7 @@ class Topology:
                 self.outside.sh(f"ip route add {network6}:/64 via {GATEWAY6}")
 
     def _connect_modems(self, count: int) -> None:
-        self.outside.sh(f"ip addr add {OUTSIDE}/32 dev lo")
+        self.outside.sh(f"ip addr add {OUTSIDE}/32 dev lo; sysctl -qw net.ipv4.ip_forward=1")
         for number in range(count):
             modem = self.gateway if not number else self.add_host(f"modem{number}")
             self.gateways = [*self.gateways, modem] if number else self.gateways

@@ -46,7 +46,7 @@ class Rig:
         self._stack.enter_context(self.topology)
         try:
             self._stack.enter_context(self.daemon)
-            self.daemon.wait_ready(*self.config["instances"])
+            wait_until(self._all_ready, what="all instances are ready")
             self._start_apps()
         except BaseException:
             sys.stderr.write(self.daemon.log())
@@ -62,6 +62,13 @@ class Rig:
         self.daemon.configure(self.config)
 
     # --- what is said on the bus ------------------------------------------------------------------------------------
+
+    def _all_ready(self) -> bool:
+        statuses: dict[str, NetworkInstanceStatus] = self._table(NetworkInstanceStatus)
+        missing = {name: statuses.get(name) for name in self.config["instances"]}
+        missing = {name: one for name, one in missing.items() if not one or one.state != State.READY}
+        assert not missing, missing
+        return True
 
     def status(self, instance: str) -> NetworkInstanceStatus:
         """Return what nsvisord says of an instance. Raises AssertionError when it says nothing."""
@@ -217,6 +224,19 @@ class Rig:
             ifname: [packet for packet in capture.packets if "ICMP echo" not in packet]
             for ifname, capture in captures.items()
         }
+
+
+def go_home(moving: Rig) -> None:
+    """Bring those of `moving` back to eth1 that stay where they are when eth1 comes back."""
+    wait_until(lambda: moving.device("eth1").healthy and moving.device("eth2").healthy, what="both are healthy")
+    if moving.status("faithful").uplink != "eth1":
+        moving.config["instances"]["faithful"]["uplinks"] = ["eth1"]
+        moving.configure()
+        moving.wait_bound("faithful", "eth1")
+        moving.config["instances"]["faithful"]["uplinks"] = ["eth1", "eth2"]
+        moving.configure()
+    wait_until(lambda: moving.status("even").uplinks == ("eth1", "eth2"), what="both uplinks in use")
+    moving.wait_bound("other", "eth2")
 
 
 def ends(packets: Iterable[str]) -> set[str]:

@@ -53,10 +53,9 @@ def test_the_second_who_claims_a_port_is_told_and_the_first_keeps_it(moving: Rig
     }
     moving.configure()
     try:
-        words = wait_until(lambda: complaint(moving), what="the complaint")
-        assert "8092" in words
-        assert "claimer" in words
-        assert "eth1" in words
+        wait_until(lambda: "8092" in complaint(moving), what="the complaint")
+        assert "claimer" in complaint(moving)
+        assert "eth1" in complaint(moving)
         assert moving.topology.outside.fetch("http://192.168.1.2:8092/") == f"claimer to {OUTSIDE}\n"
     finally:
         del moving.config["instances"]["thief"]

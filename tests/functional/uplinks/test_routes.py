@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.uplinks.conftest import NEIGHBOUR
-from tests.functional.uplinks.rig import Rig, ends
+from tests.functional.uplinks.rig import Rig, ends, go_home
 from tests.hosts import wait_until
 from tests.hosts.topology import OUTSIDE
 
@@ -74,8 +74,7 @@ def test_a_route_by_another_uplink_follows_its_health(moving: Rig) -> None:
     finally:
         moving.cables[1].plug()
         moving.cables[2].plug()
-    moving.wait_bound("faithful", "eth1")
-    wait_until(lambda: moving.status("even").uplinks == ("eth1", "eth2"), what="both uplinks in use")
+    go_home(moving)
     wait_until(lambda: moving.fetch("guided/web", f"http://{BY_SPARE}/") == "outside to 192.168.1.2", what="by eth1")
 
 
