@@ -97,6 +97,7 @@ def decided(way: dict[str, Any], what: str, where: str = "host") -> list[str]:
         ("lone", OUTSIDE, 80, "unreachable", ["lone"]),
         ("red", OUTSIDE6, 80, "leaves", ["red", "host"]),
         ("same", "2001:db8::2", 8080, "delivered", ["same", "host", "red"]),
+        ("blue", "192.168.0.2", HOST_SERVICE, "dropped", ["blue", "host", "outside", "host"]),  # as martian
         ("blue", OUTSIDE6, 80, "leaves", ["blue", "host"]),
         ("blue", "2001:db8::2", 8080, "delivered", ["blue", "host", "outside", "host", "red"]),
         ("same", "2001:db8::2", HOST_SERVICE, "dropped", ["same", "host"]),
