@@ -73,6 +73,8 @@ def bindings(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...], ways: tuple[
         "uplink_addresses": (f"{mark(u)} . {a.ip}" for u in uplinks for a in u.addresses),
         # No masquerade: it may take the address of another uplink (RFC 6724 prefers scope and more to the link).
         "sources6": (f'"{u.ifname}" : {u.source6}' for u in uplinks if u.source6),
+        # What an instance sent out and in again; of IPv4 the kernel drops it as martian by itself.
+        "own_addresses6": (f"{a.ip}" for u in uplinks for a in u.addresses6),
         "uplink_addresses6": (f"{mark(u)} . {a.ip}" for u in uplinks for a in u.addresses6),
     }
 
@@ -153,6 +155,7 @@ DECLARATIONS = """\
   map resolvers { type mark : ipv4_addr; }
   set uplink_addresses { typeof meta mark . ip daddr; }
   set uplink_addresses6 { typeof meta mark . ip6 daddr; }
+  set own_addresses6 { type ipv6_addr; }
   map sources6 { type ifname : ipv6_addr; }
   set claims { typeof iifname . ip daddr . meta l4proto . th dport; }
   set claims6 { typeof iifname . ip6 daddr . meta l4proto . th dport; }
@@ -218,6 +221,7 @@ dnat ip6 to ip6 daddr . meta l4proto . th dport map @host_port_maps6
     meta nfproto ipv4 iifname @guarded ct state new drop
   }}
   chain incoming {{ type filter hook input priority filter; policy accept;
+    iifname @uplinks ip6 saddr @own_addresses6 drop
     {OURS_IN} ct state established,related accept
     {OURS_IN} icmp type echo-request limit rate 5/second accept
     {OURS_IN} icmpv6 type echo-request limit rate 5/second accept

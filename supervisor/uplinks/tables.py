@@ -65,6 +65,7 @@ def common_rules(pools: Iterable[IPv4Network | IPv6Network]) -> Iterator[Item]:
         )
         yield Rule(family=family, priority=PREF_FAIL_CLOSED, action="unreachable", src=pool, mark=0, mask=MARK_MASK)
         yield Rule(family=family, priority=PREF_HOST_ENDS, action="lookup", table=TABLE_LOCAL, dst=pool)
+        yield Route(to=pool, table=TABLE_LINKS, type="unreachable", metric=LAST_METRIC)
         yield Rule(family=family, priority=PREF_LINKS, action="lookup", table=TABLE_LINKS, dst=pool)
 
 

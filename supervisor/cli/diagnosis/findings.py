@@ -92,7 +92,7 @@ def _software(facts: HostFacts) -> Iterator[Finding]:
     for name, found in facts.libraries.items():
         if not found:
             yield Finding(Level.ERROR, name, "not found", "apt-get install libnftables1")
-    needed = {"ip": "iproute2", "dnsmasq": "dnsmasq-base"}
+    needed = {"ip": "iproute2", "dnsmasq": "dnsmasq-base", "radvd": "radvd"}
     wanted = {"nft": ("nftables", "to look at the rules"), "conntrack": ("conntrack", "to look at connections")}
     wanted["tcpdump"] = ("tcpdump", "to look at packets")
     for name, package in needed.items():

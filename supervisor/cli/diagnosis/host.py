@@ -45,7 +45,7 @@ PROBES = {
     "nft with NAT and maps": ["unshare", "-n", "nft", NAT_PROBE],
 }
 LIBRARIES = ("libnftables.so.1",)
-BINARIES = ("ip", "dnsmasq", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
+BINARIES = ("ip", "dnsmasq", "radvd", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
 
 
 @dataclasses.dataclass(frozen=True)

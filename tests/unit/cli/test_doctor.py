@@ -23,7 +23,8 @@ WELL = HostFacts(
     },
     libraries={"libnftables.so.1": True},
     binaries={
-        name: f"/usr/sbin/{name}" for name in ("ip", "dnsmasq", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
+        name: f"/usr/sbin/{name}"
+        for name in ("ip", "dnsmasq", "radvd", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
     },
     sysctls={
         "fs.inotify.max_user_instances": 128,
