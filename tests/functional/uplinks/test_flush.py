@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from tests.hosts.topology import OUTSIDE, OUTSIDE6
 TIMES = 5
 PRIVATE = ("100.127.0.0/16", "10.1.0.0/24", "fd6e:7376:6973::/48", "fd6e:7376:6974::/48")
 LEAKS = " or ".join(f"src net {network}" for network in PRIVATE)
+LINK_POOLS = ("100.127.", "fd6e:7376:6973:")
 TABLE = "nft -s list table inet nsvisor | grep -v elements || true"
 
 
@@ -24,9 +26,14 @@ def test_nothing_leaks_and_all_is_back(world: Rig) -> None:
     """Streams of two instances run; a third one's forged packets are sent all the time."""
     chains = world.host.sh(TABLE)
     red, blue = place(world, "red"), place(world, "blue")
-    lists = ((red.host_mac,), (*red.inner, *blue.inner), (*blue.inner, *blue.host_ends, "224.0.0.1", "ff02::1"))
-    command = " ".join(map(str, (*PYTHON, TALK, "forge", "up0", *(",".join(words) for words in lists))))
-    flood = world.host.popen(["sh", "-c", f"while :; do {command} > /dev/null; done"], netns="red")
+    targets = (*blue.inner, *blue.host_ends, "224.0.0.1", "ff02::1")
+    own = [end for end in red.inner if end.startswith(LINK_POOLS)]
+    floods = [
+        flood(world, world.inside("red/web"), ("eth0", red.bridge_mac), (*red.inner, *blue.inner), targets),
+        # As if red's own firewall weren't there. Of IPv6 with red's address only: nothing but nft checks others.
+        flood(world, ["ip", "netns", "exec", "red"], ("up0", red.host_mac),
+              (*own, *(end for end in blue.inner if ":" not in end)), targets),
+    ]  # fmt: skip
     flows = [world.stream("pink/web"), world.stream("blue/web", OUTSIDE6)]
     try:
         with contextlib.ExitStack() as stack:
@@ -36,10 +43,22 @@ def test_nothing_leaks_and_all_is_back(world: Rig) -> None:
         assert not leaks, leaks[:3]
         assert [capture.packets for capture in silent] == [[]] * len(silent)
     finally:
-        flood.kill()
+        for one in floods:
+            one.kill()
     assert all(flow.stop()["received"] for flow in flows)
     assert world.fetch("red/web", f"http://{OUTSIDE}/") == "outside to 192.168.0.2"
     assert world.fetch("blue/web", f"http://[{OUTSIDE6}]/") == "outside to 2001:db8:1::2"
+
+
+def flood(
+    world: Rig, enter: list[object], by: tuple[str, str], sources: tuple[str, ...], targets: tuple[str, ...]
+) -> subprocess.Popen[str]:
+    """Send forged packets again and again, until it is killed."""
+    ifname, mac = by
+    lists = ((mac,), tuple(dict.fromkeys(sources)), tuple(dict.fromkeys(targets)))
+    command = [*enter, *PYTHON, TALK, "forge", ifname, *(",".join(words) for words in lists)]
+    loop = 'while :; do "$@" > /dev/null; done'
+    return world.host.popen(["sh", "-c", loop, "sh", *command])
 
 
 def flush(world: Rig, chains: str) -> None:
