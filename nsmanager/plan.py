@@ -34,7 +34,7 @@ def plan(config: NamespaceConfig, place: Place) -> tuple[Item, ...]:
         Link("lo", kind="loopback"),
         *(_link(config.link, config) if config.link is not None else ()),
         *_bridge(config, place),
-        *(Link(app.ifname, mtu=config.mtu, master=BRIDGE) for app in config.apps if app.ifname),
+        *(Link(app.ifname, mtu=config.port_mtu, master=BRIDGE) for app in config.apps if app.ifname),
         *(service for service in services if service is not None),
     )
 

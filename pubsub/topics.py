@@ -225,7 +225,8 @@ class NamespaceConfig(Message, frozen=True, kw_only=True):
     bridge6: IPv6Interface | None = None  # None: no IPv6
     nat6: bool = True  # False: the prefix is routed
     dhcp6: Dhcp6Mode = Dhcp6Mode.STATELESS
-    mtu: int
+    mtu: int  # bytes; of the way out: the smaller of the configured and the uplink's
+    port_mtu: int = 1500  # bytes, of the apps' ports, as configured: a frame too long for a port is dropped unanswered
     domain: str
     range: AddressRange
     lease_time: Duration

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from pubsub.values import MacAddress
 
@@ -87,14 +87,6 @@ def link_addresses6(pool: IPv6Network, slot: int) -> tuple[IPv6Interface, IPv6In
 def subnet6(pool: IPv6Network, slot: int) -> IPv6Network:
     """Return the slot's /64 of the pool."""
     return IPv6Network((int(pool.network_address) + (slot << 64), 64))
-
-
-@functools.cache
-def eui64(network: IPv6Network, mac: MacAddress) -> IPv6Address:
-    """Return the address that a MAC address gets by SLAAC in a /64 (RFC 4291, appendix A)."""
-    raw = bytes.fromhex(mac.replace(":", ""))
-    host = bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]
-    return network.network_address + int.from_bytes(host, "big")
 
 
 def uplink_mark(ifindex: int) -> int:

@@ -45,6 +45,9 @@ from supervisor.uplinks.tables import (
 from supervisor.uplinks.ways import named_uplinks, router_marks, routes_of, way_to
 
 
+IPV6_MTU = 1280  # bytes; a link with less carries no IPv6 (RFC 8200)
+
+
 @dataclasses.dataclass(frozen=True)
 class Lot:
     """What the ledger gave to an instance."""
@@ -266,14 +269,15 @@ def plan_instance(
     selection = choices.select(config, facts.present.get(name, ""))
     host, inner = link_addresses(settings.link_pool, lot.slot)
     host6, inner6 = link_addresses6(settings.link_pool6, lot.slot)
-    ipv6 = config.ipv6 is not Ipv6Mode.OFF and facts.ipv6
+    mtu = min([config.mtu, *(uplink.mtu for uplink in selection.shared)])
+    ipv6 = config.ipv6 is not Ipv6Mode.OFF and facts.ipv6 and mtu >= IPV6_MTU
     linked = config.uplinks != ()
     place = Place(
         name=name,
         host_end=host,
         inner_end=inner,
         subnet=lot.subnet,
-        mtu=min([config.mtu, *(uplink.mtu for uplink in selection.shared)]),
+        mtu=mtu,
         ports=facts.ports.get(name, {}),
         linked=linked,
         host_end6=host6 if ipv6 and linked else None,

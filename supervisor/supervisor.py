@@ -265,6 +265,7 @@ class Supervisor:
     async def keep_told(self) -> None:
         """Publish the statuses whenever something changed."""
         tables = self._publications
+        await self.ready.wait()  # what was told by a supervisor before us stands until we know better
         while True:
             await self._status_due.wait()
             self._status_due.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 
+from nsmanager.names import eui64
 from pubsub.topics import (
     AppRoute,
     Ipv6Mode,
@@ -16,7 +17,7 @@ from pubsub.topics import (
 )
 from pubsub.values import AddressRange
 from supervisor.instances.base import Place, Resolved
-from supervisor.names import UPLINK_IFNAME, app_mac, eui64, host_mac, inner_mac, name_number
+from supervisor.names import UPLINK_IFNAME, app_mac, host_mac, inner_mac, name_number
 
 
 def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
@@ -33,6 +34,7 @@ def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
         nat6=config.ipv6 is not Ipv6Mode.ROUTED,
         dhcp6=config.dhcp.v6,
         mtu=place.mtu,
+        port_mtu=config.mtu,
         domain=config.dns.domain or f"{place.name}.internal",
         range=leased,
         lease_time=config.dhcp.lease_time,

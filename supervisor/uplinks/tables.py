@@ -64,6 +64,7 @@ def common_rules(pools: Iterable[IPv4Network | IPv6Network]) -> Iterator[Item]:
             family=family, priority=PREF_OWN_OUTPUT, action="goto", target=PREF_LOCAL, iif="lo", mark=0, mask=MARK_MASK
         )
         yield Rule(family=family, priority=PREF_FAIL_CLOSED, action="unreachable", src=pool, mark=0, mask=MARK_MASK)
+        yield Rule(family=family, priority=PREF_FAIL_CLOSED, action="unreachable", dst=pool, mark=0, mask=MARK_MASK)
         yield Rule(family=family, priority=PREF_HOST_ENDS, action="lookup", table=TABLE_LOCAL, dst=pool)
         yield Route(to=pool, table=TABLE_LINKS, type="unreachable", metric=LAST_METRIC)
         yield Rule(family=family, priority=PREF_LINKS, action="lookup", table=TABLE_LINKS, dst=pool)
@@ -126,9 +127,12 @@ def table(way: Way, *, ipv6: bool) -> Iterator[Route]:
         yield Route(to=IPv4Network(way.via), table=number, dev=uplink.ifname)
         yield Route(to=DEFAULTS[0], table=number, via=way.via, dev=uplink.ifname)
         return
-    for route in sorted(uplink.routes, key=lambda r: (r.to.version, r.via is not None, r.to.prefixlen, r.to, r.metric)):
-        if ipv6 or route.to.version == 4:
-            yield Route(to=route.to, table=number, via=route.via, dev=uplink.ifname, src=route.src, metric=route.metric)
+    # Of several by one metric the first counts: two routers that advertise themselves, two next hops.
+    routes = {(r.to, r.metric): r for r in reversed(uplink.routes) if ipv6 or r.to.version == 4}
+    for route in sorted(
+        routes.values(), key=lambda r: (r.to.version, r.via is not None, r.to.prefixlen, r.to, r.metric)
+    ):
+        yield Route(to=route.to, table=number, via=route.via, dev=uplink.ifname, src=route.src, metric=route.metric)
 
 
 def neighbours(uplinks: Iterable[Uplink]) -> Iterator[Neighbour]:

@@ -106,7 +106,7 @@ def race(gateway: str, fails: str, watched: str, target: str, pace: str) -> None
             began = time.time_ns()
             enter = ["nsenter", f"--net=/proc/{gateway}/ns/net", "nft", "-f", "-"]
             rule = f"type filter hook ingress device {fails} priority 0; policy drop;"
-            text = f"table netdev {fails} {{ chain arriving {{ {rule} }} }}"
+            text = f"table netdev {fails} {{ chain arriving {{ {rule} }}; }}\n"
             subprocess.run(enter, input=text, text=True, check=True)
         print(json.dumps(first_packets(seen, outs, target, float(pace), began)), flush=True)
 

@@ -141,7 +141,9 @@ def _limits(facts: HostFacts) -> Iterator[Finding]:
         remedy = f"sysctl -w net.netfilter.nf_conntrack_max={2 * most}"
         yield Finding(Level.WARNING, "connections", f"{used} of {most} are tracked: nearly full", remedy)
     neighbours = NEIGHBOURS_PER_INSTANCE * count
-    yield from _at_least(facts, "net.ipv4.neigh.default.gc_thresh3", neighbours, "is for all namespaces together")
+    for version in ("ipv4", "ipv6"):
+        what = f"net.{version}.neigh.default.gc_thresh3"
+        yield from _at_least(facts, what, neighbours, "is for all namespaces together")
     for kind in ("user", "net"):
         needed = facts.instances + NAMESPACES_SPARE
         yield from _at_least(facts, f"user.max_{kind}_namespaces", needed, "bounds the instances", Level.ERROR)

@@ -23,6 +23,7 @@ SYSCTLS = (
     "kernel.apparmor_restrict_unprivileged_userns",
     "kernel.pid_max",
     "net.ipv4.neigh.default.gc_thresh3",
+    "net.ipv6.neigh.default.gc_thresh3",
     "net.netfilter.nf_conntrack_count",
     "net.netfilter.nf_conntrack_max",
     "user.max_net_namespaces",

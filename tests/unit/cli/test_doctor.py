@@ -29,6 +29,7 @@ WELL = HostFacts(
     sysctls={
         "fs.inotify.max_user_instances": 128,
         "net.ipv4.neigh.default.gc_thresh3": 16384,
+        "net.ipv6.neigh.default.gc_thresh3": 16384,
         "net.netfilter.nf_conntrack_count": 10,
         "net.netfilter.nf_conntrack_max": 262144,
         "user.max_net_namespaces": 10000,
