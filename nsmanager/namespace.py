@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from nsmanager.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Netlink, attribu
 
 __all__ = ["Namespace", "NftError"]
 
+SLICE = 0.01  # seconds of a turn
 PROC_SYS = "/proc/sys/"
 SYSCTL_SIZE = 4096  # bytes of the longest value
 RTM_GETLINK = 18
@@ -34,6 +36,7 @@ class Namespace:
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory  # where the files of services lie; None: there are no services here
+        self._turn = 0.0  # when this one's turn began
         self.nft_known: dict[tuple[str, ...], tuple[int, object]] = {}  # item's key -> (generation, what was observed)
         self.links: list[tuple[bytes, dict[int, bytes]]] = []  # header and attributes of each link, as last read
         self.link_messages: dict[int, bytes] = {}  # the same by index, as the kernel sent them
@@ -49,6 +52,13 @@ class Namespace:
 
     async def __aexit__(self, *_: object) -> None:
         self._stack.close()
+
+    async def give_way(self) -> None:
+        """Let others have their turn once in a while: the kernel can be slow when many ask it."""
+        now = time.monotonic()
+        if now - self._turn > SLICE:
+            await asyncio.sleep(0)
+            self._turn = time.monotonic()
 
     async def changed(self) -> None:
         """Return after the next change of links, addresses, routes, rules, netconf or nftables, or a child's end."""

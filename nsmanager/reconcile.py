@@ -157,6 +157,7 @@ async def _apply(
     """Do the changes one by one and return those that went well; the others are noted, with the times of a retry."""
     done = []
     for change in changes:
+        await ns.give_way()
         try:
             await change.apply(ns)
         except NotYet as exc:

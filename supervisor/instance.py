@@ -188,10 +188,12 @@ class Instance:
         """Have a manager born in the namespace. Raises OSError, SpawnerGone."""
         log_fd = os.open(self._paths.log(self.name), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            async with asyncio.timeout(BIRTH_TIMEOUT):
+            async with self._zygote.births, asyncio.timeout(BIRTH_TIMEOUT):
                 pid = await (await self._zygote.current()).spawn_manager(
                     self.name, self.uids.start, self._paths.run, self._paths.state, log_fd
                 )
+        except TimeoutError as exc:
+            raise TimeoutError(f"its birth takes longer than {BIRTH_TIMEOUT:g} s; trying again") from exc
         finally:
             os.close(log_fd)
         child = Child.of(pid)

@@ -48,7 +48,12 @@ IFLA_NET_NS_FD = 28
 IFLA_INFO_DATA = 2
 VETH_INFO_PEER = 1
 RT_TABLE_LOCAL = 255
-NO_LINK_LOCAL = "1"  # IN6_ADDR_GEN_MODE_NONE
+IFLA_AF_SPEC = 26
+IFLA_INET_CONF = 1
+LINK_CONF = {1: 1, 6: 0, 8: 1, 24: 1}  # IPV4_DEVCONF_FORWARDING, SEND_REDIRECTS, RP_FILTER, SRC_VMARK (linux/ip.h)
+IFLA_INET6_ADDR_GEN_MODE = 8
+IN6_ADDR_GEN_MODE_NONE = 1
+AF_INET, AF_INET6 = 2, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +103,25 @@ class Veth(Item):
             peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, self.peer) + u32(IFLA_MTU, self.mtu)
             peer += attribute(IFLA_ADDRESS, mac_bytes(self.peer_mac))
             make_veth(ns, self.ifname, self.mtu, peer + u32(IFLA_NET_NS_FD, netns), mac=self.mac)
-            # Before the other end goes up: no address that nobody planned.
-            with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
-                ns.write_sysctl(f"net.ipv6.conf.{self.ifname}.addr_gen_mode", NO_LINK_LOCAL)
+            self._prepare(ns)
         except OSError as exc:
             if exc.errno == errno.EEXIST:  # inside: the last namespace of that name is still being cleared up
                 raise NotYet(f"a link {self.ifname} or {self.peer} is still there") from exc
             raise
         finally:
             os.close(netns)
+
+    def _prepare(self, ns: Namespace) -> None:
+        """Set in one message what would be a dozen writes below /proc/sys, each waiting for the kernel's one lock.
+
+        No link-local address, before the other end goes up; the plan's Sysctl items then find what they want.
+        """
+        ipv4 = nested(AF_INET, nested(IFLA_INET_CONF, *(u32(*one) for one in LINK_CONF.items())))
+        ipv6 = nested(AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE])))
+        header = IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), 0, 0)
+        ns.rtnl.request(RTM_NEWLINK, 0, header + nested(IFLA_AF_SPEC, ipv4))
+        with contextlib.suppress(OSError):  # a kernel without IPv6
+            ns.rtnl.request(RTM_NEWLINK, 0, header + nested(IFLA_AF_SPEC, ipv6))
 
     async def replace(self, ns: Namespace, old: Observed) -> None:
         """Set MTU and state. Raises Refused when the name is somebody else's."""

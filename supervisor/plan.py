@@ -44,7 +44,6 @@ from supervisor.uplinks.tables import (
 )
 from supervisor.uplinks.ways import named_uplinks, router_marks, routes_of, way_to
 
-
 IPV6_MTU = 1280  # bytes; a link with less carries no IPv6 (RFC 8200)
 
 

@@ -14,7 +14,6 @@ from collections.abc import Collection, Mapping
 
 import pubsub
 from nsmanager.namespace import Namespace
-from pubsub.codec import digest
 from pubsub.topics import AppNetworkStatus, NamespaceConfig, NamespaceStatus, NetworkInstanceConfig
 from supervisor.apps import Apps
 from supervisor.attach import Attachments
@@ -284,7 +283,7 @@ class Supervisor:
             tables.uplinks.replace(
                 fold_uplinks(self.plan, self.host.prober.statuses, self.configs.uplink_complaints, tables.uplinks, now)
             )
-            await asyncio.sleep(STATUS_PAUSE)
+            await asyncio.sleep(max(STATUS_PAUSE, time.time() - now))  # at most half of the time
 
     def view(self, name: str) -> View:
         """Return all that is known of one instance now."""
@@ -304,7 +303,7 @@ class Supervisor:
 
     def is_answered(self, name: str, planned: InstancePlan, answer: str) -> bool:
         """Tell whether a manager's status is about what it was told last, but for apps that come and go by `run`."""
-        if answer == digest(planned.config):
+        if answer == planned.resolved.digest:
             self._answered[name] = (answer, planned.core)
         return self._answered.get(name) == (answer, planned.core)
 

@@ -12,11 +12,14 @@ from supervisor.waiting import readable
 
 log = logging.getLogger(__name__)
 
+BIRTHS = 16  # at the same time: more only wait for each other in the kernel
+
 
 class Zygote:
     """The current spawner."""
 
     def __init__(self) -> None:
+        self.births = asyncio.Semaphore(BIRTHS)  # held by who has a manager born
         self._spawner: Spawner | None = None
         self._started = asyncio.Event()
 

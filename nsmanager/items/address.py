@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import socket
 import struct
@@ -36,7 +37,7 @@ class Address(Item):
     ifname: str
     address: IPv4Interface | IPv6Interface
 
-    @property
+    @functools.cached_property
     def key(self) -> Key:
         return ("address", self.ifname, str(self.address))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import socket
 import struct
@@ -37,7 +38,7 @@ class Neighbour(Item):
     address: IPv4Address | IPv6Address
     mac: str
 
-    @property
+    @functools.cached_property
     def key(self) -> Key:
         return ("neighbour", self.ifname, str(self.address))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import socket
 import struct
@@ -51,7 +52,7 @@ class Route(Item):
     src: IPv4Address | IPv6Address | None = None
     metric: int = 0  # IPv6: 0 is 1024
 
-    @property
+    @functools.cached_property
     def key(self) -> Key:
         return ("route", str(self.table), str(self.to), str(self._metric()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import socket
 import struct
@@ -68,7 +69,7 @@ class Rule(Item):
     mask: int | None = None  # None, with a mark: all bits
     family: int = 4  # 4 or 6, also of src and dst
 
-    @property
+    @functools.cached_property
     def key(self) -> Key:
         return ("rule", str(self.family), str(self.priority), self._words())
 

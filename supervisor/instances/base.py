@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
+from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig
 from pubsub.values import PortMap
 
@@ -32,3 +34,8 @@ class Resolved:
 
     namespace: NamespaceConfig
     portmaps: tuple[tuple[str, PortMap], ...] = ()  # (app, port map)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """By which its manager names what it answers."""
+        return digest(self.namespace)
