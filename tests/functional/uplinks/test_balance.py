@@ -25,7 +25,7 @@ def test_connections_are_spread_and_each_stays_on_its_uplink(moving: Rig) -> Non
 
 def test_when_one_fails_its_share_goes_to_the_other_and_the_others_stay(moving: Rig) -> None:
     wait_until(lambda: moving.status("even").uplinks == ("eth1", "eth2"), what="both uplinks in use")
-    with moving.held("even/web", OUTSIDE, 16, patience=10) as ask:
+    with moving.held("even/web", OUTSIDE, 16, patience=5) as ask:
         told = ask()
         moving.cables[2].unplug()
         try:

@@ -103,7 +103,7 @@ def test_without_another_uplink_all_wait_and_none_leaves_by_a_way_it_may_not(mov
         # Refused at once, by an answer; of more the kernel would send less than one a second.
         refused = moving.host.run(moving.inside("other/web", "ping", "-c", "1", "-W", "2", OUTSIDE), check=False)
         assert "Unreachable" in refused.stdout
-        seen = moving.seen(f"host {OUTSIDE}", lambda: moving.asker("other/web"), moving.cables[:2])
+        seen = moving.seen(f"host {OUTSIDE}", lambda: moving.asker("other/web", 2.0), moving.cables[:2])
         assert seen == {"eth0": [], "eth1": []}
         assert "eth2" in moving.status("other").reason
     finally:
@@ -114,7 +114,7 @@ def test_without_another_uplink_all_wait_and_none_leaves_by_a_way_it_may_not(mov
 
 def test_a_connection_that_stood_before_does_not_go_on_by_another_uplink(moving: Rig) -> None:
     """It would have another source there: it is over, and whoever opens a new one gets through."""
-    with moving.held("mover/web", OUTSIDE, 4, patience=10) as ask:
+    with moving.held("mover/web", OUTSIDE, 4, patience=5) as ask:
         assert set(ask()) == {"192.168.0.2"}
         moving.cables[0].unplug()
         try:
