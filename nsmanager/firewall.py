@@ -103,7 +103,9 @@ def _from_host(link: NamespaceLink, *, on6: bool) -> str:
 
 
 def _through(link: NamespaceLink) -> str:
-    outwards = f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" accept\n'
+    # What conntrack calls invalid passes NAT untranslated.
+    outwards = f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" ct state invalid drop\n'
+    outwards += f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" ct state new accept\n'
     return outwards + f'\t\tiifname "{link.ifname}" oifname "{BRIDGE}" ct status dnat accept\n'
 
 
