@@ -55,7 +55,12 @@ class HostSide:
     ) -> None:
         """Look at everything, and plan everything."""
         self.facts = await self.look(stands, ports)
-        self._settle(plan(wanted, self.facts, lots, self.plan), wanted)
+        new = plan(wanted, self.facts, lots, self.plan)
+        self._probe(new, wanted)
+        if self.prober.health() != self.facts.health:  # what was found before a restart, of uplinks not followed yet
+            self.facts = dataclasses.replace(self.facts, health=self.prober.health())
+            new = plan(wanted, self.facts, lots, new)
+        self._settle(new)
 
     async def steer(self, wanted: Wanted, lots: Mapping[str, Lot]) -> bool:
         """Bind instances to other uplinks at once when an uplink changed: one transaction, before any other work.
@@ -74,7 +79,8 @@ class HostSide:
             old, new = self.plan, plan(wanted, self.facts, lots, self.plan)
             if new.table is not None and new.table != old.table:
                 await self._bind(new.table)
-            self._settle(new, wanted)
+            self._probe(new, wanted)
+            self._settle(new)
             await self.forget(unbound(old, new))
         return True
 
@@ -86,8 +92,12 @@ class HostSide:
             except NftError as exc:
                 log.warning("host: instances can't be moved at once: %s", exc)
 
-    def _settle(self, new: Plan, wanted: Wanted) -> None:
-        """Take over a plan: remember who uses which uplink, tell what moved, and probe what may be used."""
+    def _probe(self, new: Plan, wanted: Wanted) -> None:
+        """Probe the uplinks that may be used."""
+        self.prober.follow({up.ifname: Target(up, wanted.uplinks.get(up.ifname, NO_CONFIG)) for up in new.used})
+
+    def _settle(self, new: Plan) -> None:
+        """Take over a plan: remember who uses which uplink, and tell what moved."""
         self.plan = new
         for name, instance in new.instances.items():
             was, selection = self.present.get(name, ""), instance.selection
@@ -95,9 +105,6 @@ class HostSide:
             if was and ifname != was:
                 log.info("instance %s: moved from %s to %s: %s", name, was, ifname or "none", selection.why)
         self.present = {name: i.selection.uplink.ifname for name, i in new.instances.items() if i.selection.uplink}
-        self.prober.follow(
-            {up.ifname: Target(up, wanted.uplinks.get(up.ifname, NO_CONFIG)) for up in new.used},
-        )
 
     async def forget(self, stuck: Stuck) -> None:
         """End connections that lead where nothing is any more."""
