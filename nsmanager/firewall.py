@@ -105,7 +105,7 @@ def _from_host(link: NamespaceLink, *, on6: bool) -> str:
 def _through(link: NamespaceLink) -> str:
     # What conntrack calls invalid passes NAT untranslated.
     outwards = f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" ct state invalid drop\n'
-    outwards += f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" ct state new accept\n'
+    outwards += f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" accept\n'
     return outwards + f'\t\tiifname "{link.ifname}" oifname "{BRIDGE}" ct status dnat accept\n'
 
 

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
 import pytest
 
+from nsmanager.items import nftables
 from nsmanager.items.nftables import NftTable
-from pubsub.topics import NetworkInstanceConfig
+from pubsub.topics import AppConfig, Ipv6Mode, NetworkInstanceConfig, StaticRoute
 from pubsub.values import PortMap
-from supervisor.facts import Facts, Uplink
-from supervisor.plan import Plan
-from tests.unit.supervisor.samples import SMALL, WEB, facts, planned, uplink
+from supervisor.conntrack import unbound
+from supervisor.facts import Facts, Uplink, UplinkRoute
+from supervisor.names import LAST_MARK, MARK_MASK
+from supervisor.plan import Lot, Plan, Wanted, plan
+from supervisor.uplinks.ways import router_marks
+from tests.unit.supervisor.samples import SMALL, SUBNET, WEB, facts, planned, uplink
 
 AIR_GAPPED = msgspec.structs.replace(SMALL, uplinks=())
 ON_ETH1 = msgspec.structs.replace(SMALL, uplinks=("eth1",))
 LOST = msgspec.structs.replace(SMALL, uplinks=("eth9",))
+ROUTES = (
+    StaticRoute(to=IPv4Network("172.16.0.0/12"), via=IPv4Address("192.0.0.9")),
+    StaticRoute(to=IPv4Network("172.20.0.0/16"), uplink="eth1"),
+    StaticRoute(to=IPv4Network("172.30.0.0/16"), uplink="lost"),
+)
+SIX = dataclasses.replace(
+    uplink(),
+    addresses6=(IPv6Interface("2001:db8::2/64"),),
+    routes=(*uplink().routes, UplinkRoute(IPv6Network("::/0"), via=IPv6Address("fe80::1"), metric=1024)),
+)
+ROUTED = msgspec.structs.replace(SMALL, subnet6=IPv6Network("2001:db8:1::/64"), ipv6=Ipv6Mode.ROUTED)
+NEXT_DOOR = dataclasses.replace(uplink(1), addresses=(IPv4Interface("192.0.0.3/24"),))
+NAMED = msgspec.structs.replace(
+    SMALL,
+    apps={"web": AppConfig(address=IPv4Address("10.1.0.80"), ports=(PortMap.parse("eth1:8080:80"),))},
+)
 HOST = facts(uplink(), uplink(1), stand=("red", "blue"), ports=("red/web",))
 CASES: dict[str, tuple[dict[str, NetworkInstanceConfig], Facts]] = {
     "none": ({}, HOST),
@@ -29,6 +49,19 @@ CASES: dict[str, tuple[dict[str, NetworkInstanceConfig], Facts]] = {
     "unknown-uplink": ({"red": LOST}, HOST),
     "uplink-without-carrier": ({"red": SMALL}, facts(uplink(up=False), stand=("red",))),
     "a-strangers-link": ({"red": SMALL}, facts(uplink(), Uplink("v-red", 9, up=True), stand=("red",))),
+    "static-routes": (
+        {"red": msgspec.structs.replace(SMALL, uplinks=("eth0",), routes=ROUTES)},
+        HOST,
+    ),
+    "balance": ({"red": msgspec.structs.replace(SMALL, balance=True)}, HOST),
+    "ipv6-routed": ({"red": ROUTED}, facts(SIX, stand=("red",))),
+    "ipv6-off": ({"red": msgspec.structs.replace(SMALL, ipv6=Ipv6Mode.OFF)}, HOST),
+    "ipv6-before-6.17": (
+        {"red": SMALL},
+        dataclasses.replace(facts(dataclasses.replace(SIX, accepts_ra=True), stand=("red",)), forced6=False),
+    ),
+    "one-lan": ({"red": SMALL}, facts(uplink(), NEXT_DOOR, stand=("red",))),
+    "a-named-uplink": ({"red": NAMED}, HOST),
     "vlan-uplink": (
         {"red": msgspec.structs.replace(SMALL, uplinks=("eth0.5",))},
         facts(dataclasses.replace(uplink(), ifname="eth0.5"), stand=("red",)),
@@ -128,3 +161,56 @@ def test_subnets_may_be_the_same() -> None:
     plan = planned({"red": SMALL, "blue": SMALL}, HOST)
     assert {instance.lot.subnet for instance in plan.instances.values()} == {IPv4Network("10.1.0.0/24")}
     assert len({instance.place.host_end for instance in plan.instances.values()}) == 2
+
+
+def test_a_failover_changes_elements_alone() -> None:
+    configs = {f"i{number}": SMALL for number in range(3)}
+    stand = tuple(configs)
+    before = planned(configs, facts(uplink(), uplink(1), stand=stand)).table
+    after = planned(configs, facts(uplink(up=False), uplink(1), stand=stand)).table
+    assert before is not None
+    assert after is not None
+    assert before.text == after.text
+    changed = {name for (name, was), (_, is_) in zip(before.elements, after.elements, strict=True) if was != is_}
+    assert changed == {"uplink_of"}
+    loaded = dataclasses.replace(before, loaded=digest_of(before))
+    lines = after.redo(loaded).splitlines()[1:-1]
+    assert [line.split()[0] for line in lines] == ["delete", "add"]
+    assert '"v-i0" : 0x103' in lines[1]
+    # Where somebody else changed the table, it is made anew.
+    assert "delete table" in after.redo(dataclasses.replace(before, loaded=""))
+
+
+def digest_of(table: NftTable) -> str:
+    """Return what a table that was just loaded is observed with."""
+    return next(text for text in (nftables._digest(table),) if table.matches(dataclasses.replace(table, loaded=text)))
+
+
+def test_what_is_taken_over_from_the_plan_before_is_what_would_be_made_anew() -> None:
+    configs = {"red": WEB, "blue": NAMED}
+    moved = facts(uplink(up=False), uplink(1, mtu=1400), stand=("red", "blue"), ports=("red/web",))
+    lots = {name: Lot(slot, config.subnet or SUBNET) for slot, (name, config) in enumerate(configs.items())}
+    first = plan(Wanted(configs), HOST, lots)
+    assert plan(Wanted(configs), moved, lots, first) == plan(Wanted(configs), moved, lots)
+    assert plan(Wanted(configs), HOST, lots, first) == first
+
+
+def test_connections_that_stick_to_a_dead_uplink_are_known() -> None:
+    configs = {"red": SMALL, "blue": msgspec.structs.replace(SMALL, uplinks=("eth0",))}
+    stand = ("red", "blue")
+    before = planned(configs, facts(uplink(), uplink(1), stand=stand))
+    after = planned(configs, facts(uplink(up=False), uplink(1), stand=stand))
+    stuck = unbound(before, after)
+    assert stuck.outbound == {("100.127.0.1", 0x102), ("fd6e:7376:6973::3", 0x102)}  # red's; blue has no other
+    assert not stuck.everything
+    gone = unbound(before, planned({"red": SMALL}, facts(uplink(), uplink(1), stand=stand)))
+    assert gone.everything == {"100.127.0.3", "fd6e:7376:6973::5"}
+    assert not unbound(before, before)
+
+
+def test_each_router_of_a_static_route_has_a_mark_of_its_own() -> None:
+    routers = [(f"eth{n % 3}", IPv4Address(0xC0000000 + n)) for n in range(500)]
+    marks = router_marks(routers)
+    assert len(set(marks.values())) == 500
+    assert all(LAST_MARK < mark <= MARK_MASK for mark in marks.values())
+    assert router_marks(routers[:1]) == {routers[0]: marks[routers[0]]}
