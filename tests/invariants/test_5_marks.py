@@ -30,11 +30,13 @@ nft add table inet other
 # What a host is: compared with itself. Counters, ages and the kernel's own caches are left out.
 HOST = """
 ip -o link | sed 's/^[0-9]*: //; s/state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//'
-ip -o -4 addr; ip rule; ip -6 rule; ip -4 route show table all; ip neigh show nud permanent
+ip -o -4 addr; ip rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all proto 196
+ip neigh show nud permanent
 nft -s list ruleset
 ls /run/netns; mount | grep netns/ || true
 find /run/nsvisor | sort
 cd /proc/sys/net/ipv4; grep -r . conf ip_forward 2> /dev/null | sort
+cd ../ipv6; grep . conf/*/forwarding conf/*/force_forwarding conf/*/accept_ra 2> /dev/null | sort
 """
 STRANGE_NAMESPACE = (
     "ip -o link; ip -o addr; ip route show table all; nft list ruleset; sysctl -a 2> /dev/null | grep conf"
