@@ -1,17 +1,49 @@
-"""Narrates the two tenants: each step, its proof, and a table at the end. Run by scripts/demo."""
+"""Narrates the scenarios: each step, its proof, and a table at the end. Run by scripts/demo."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.scenarios.two_tenants import CONFIG, STEPS, TwoTenants
+from tests.scenarios import edge_node, two_tenants
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """One network, and what is promised about it."""
+
+    title: str
+    place: str  # the network around, in words
+    config: str
+    make: Callable[[], Any]  # a context manager, with a `daemon`
+    steps: Sequence[Callable[[Any], str]]  # each returns its proof, or raises AssertionError
+
+
+SCENARIOS = (
+    Scenario(
+        "Two tenants, one subnet",
+        "A throwaway host (192.168.0.2), a gateway (192.168.0.1), a web server outside (198.51.100.1).",
+        two_tenants.CONFIG,
+        two_tenants.TwoTenants,
+        two_tenants.STEPS,
+    ),
+    Scenario(
+        "An edge node with two uplinks",
+        "The same with a second uplink (192.168.1.2), three instances and three apps; subnets overlap on purpose.",
+        edge_node.CONFIG,
+        edge_node.EdgeNode,
+        edge_node.STEPS,
+    ),
+)
 
 
 def machine_state() -> set[str]:
@@ -23,25 +55,34 @@ def machine_state() -> set[str]:
 
 
 def main() -> int:
-    """Run all steps, stopping at the first that fails; 0 if all held and this machine is as it was."""
+    """Play all scenarios, stopping at the first step that fails; 0 if all held and this machine is as it was."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     before = machine_state()
-    table = Table(box=box.SIMPLE_HEAD, title="Two tenants, one subnet", title_justify="left")
+    held = all(play(console, scenario) for scenario in SCENARIOS)
+    changed = machine_state() ^ before
+    console.print(f"This machine: {'changed: ' + ', '.join(sorted(changed)) if changed else 'as it was before'}.")
+    return 0 if held and not changed else 1
+
+
+def play(console: Console, scenario: Scenario) -> bool:
+    """Do one scenario's steps; tell whether all held."""
+    table = Table(box=box.SIMPLE_HEAD, title=scenario.title, title_justify="left")
     for heading in ("", "promise", "proof", "took"):
         table.add_column(heading, justify="right" if heading == "took" else "left")
-    console.print("A throwaway host (192.168.0.2), a gateway (192.168.0.1), a web server outside (198.51.100.1).")
-    console.print(f"\n[dim]{escape(CONFIG)}[/dim]")
+    console.rule(scenario.title, align="left")
+    console.print(scenario.place)
+    console.print(f"\n[dim]{escape(scenario.config)}[/dim]")
     failed = False
-    with TwoTenants() as tenants:
-        for number, step in enumerate(STEPS, 1):
+    with scenario.make() as scene:
+        for number, step in enumerate(scenario.steps, 1):
             promise = (step.__doc__ or "").strip()
             console.print(f"[bold]{number}. {escape(promise)}[/bold]")
             began = time.monotonic()
             try:
-                proof = step(tenants)
+                proof = step(scene)
             except (AssertionError, OSError) as error:
                 proof, failed = f"{error}", True
-                console.print(f"[red]{escape(tenants.daemon.log())}[/red]")
+                console.print(f"[red]{escape(scene.daemon.log())}[/red]")
             took = f"{time.monotonic() - began:.1f} s"
             console.print(f"   {escape(proof)}", style="red" if failed else "green")
             table.add_row("[red]✗[/red]" if failed else "[green]✓[/green]", escape(promise), escape(proof), took)
@@ -49,9 +90,7 @@ def main() -> int:
                 break
     console.print()
     console.print(table)
-    changed = machine_state() ^ before
-    console.print(f"This machine: {'changed: ' + ', '.join(sorted(changed)) if changed else 'as it was before'}.")
-    return 1 if failed or changed else 0
+    return not failed
 
 
 if __name__ == "__main__":
