@@ -176,14 +176,18 @@ CHAINS = f"""\
     iifname vmap @routed
     drop
   }}
+  chain from_link {{
+    meta nfproto ipv4 iifname . ip saddr != @link_addresses drop
+    meta nfproto ipv6 iifname . ip6 saddr != @link_addresses6 jump routed_sources
+    ct direction reply ct mark @marks meta mark set ct mark accept
+    iifname vmap @own_ways
+    meta mark set iifname map @uplink_of ct mark set meta mark
+  }}
   chain prerouting {{ type filter hook prerouting priority mangle; policy accept;
-    {OURS_IN} meta nfproto ipv4 iifname . ip saddr != @link_addresses drop
-    {OURS_IN} meta nfproto ipv6 iifname . ip6 saddr != @link_addresses6 jump routed_sources
+    {OURS_IN} goto from_link
     ct direction reply ct mark @marks meta mark set ct mark accept
     iifname . ip daddr . meta l4proto . th dport @claims {CLAIMED}
     iifname . ip6 daddr . meta l4proto . th dport @claims6 {CLAIMED}
-    iifname vmap @own_ways
-    {OURS_IN} meta mark set iifname map @uplink_of ct mark set meta mark
   }}
   chain marked_output {{ type filter hook output priority mangle; policy accept;
     meta mark @marks ct mark set meta mark
@@ -206,17 +210,24 @@ dnat ip6 to ip6 daddr . meta l4proto . th dport map @host_port_maps6
     {OURS_IN} iifname . ip6 saddr @link_addresses6 oifname @uplinks snat ip6 to oifname map @sources6
     {OURS_IN} iifname . ip6 saddr @link_addresses6 oifname @uplinks drop
   }}
+  chain outwards {{
+    ct state invalid drop
+    {CLAMP}
+    {OURS_OUT} goto inwards
+    meta mark . oifname @ways_out accept
+    oifname @uplinks drop
+    ct state established,related accept
+    drop
+  }}
+  chain inwards {{
+    {CLAMP}
+    ct state established,related accept
+    ct status dnat accept
+    drop
+  }}
   chain forwarding {{ type filter hook forward priority filter; policy accept;
-    {OURS_IN} ct state invalid drop
-    {OURS_IN} {CLAMP}
-    {OURS_OUT} {CLAMP}
-    {OURS_OUT} ct state established,related accept
-    {OURS_IN} oifname @uplinks meta mark . oifname != @ways_out drop
-    {OURS_IN} ct state established,related accept
-    {OURS_OUT} ct status dnat accept
-    {OURS_OUT} drop
-    {OURS_IN} oifname @uplinks accept
-    {OURS_IN} drop
+    {OURS_IN} goto outwards
+    {OURS_OUT} goto inwards
     iifname @uplinks oifname @uplinks drop
     meta nfproto ipv4 iifname @guarded ct state new drop
   }}

@@ -93,7 +93,7 @@ def decided(way: dict[str, Any], what: str, where: str = "host") -> list[str]:
         ("red", "192.168.0.2", 8080, "delivered", ["red", "host", "red"]),
         ("blue", "192.168.0.2", 8080, "delivered", ["blue", "host", "outside", "host", "red"]),
         ("same", "192.168.0.2", HOST_SERVICE, "dropped", ["same", "host"]),
-        ("same", "100.127.0.0", HOST_SERVICE, "leaves", ["same", "host"]),  # the link pool is nobody's outside
+        ("same", "100.127.0.0", HOST_SERVICE, "unreachable", ["same", "host"]),  # the link pool is nobody's outside
         ("lone", OUTSIDE, 80, "unreachable", ["lone"]),
         ("red", OUTSIDE6, 80, "leaves", ["red", "host"]),
         ("same", "2001:db8::2", 8080, "delivered", ["same", "host", "red"]),
