@@ -45,7 +45,7 @@ def rig() -> Iterator[TracedRig]:
 def test_the_count_sees_what_is_written(rig: TracedRig) -> None:
     """The first start writes; without this the tests below could pass though nothing was counted at all."""
     found = "\n".join(writes(rig.traced.calls()))
-    assert "/proc/sys/net/ipv4/conf/v-red/forwarding" in found  # of the host, by nsvisord
+    assert "/proc/sys/net/ipv4/conf/eth0/forwarding" in found  # of the host, by nsvisord
     assert "/proc/sys/net/ipv4/ip_forward" in found  # of an instance, by its manager
     for kind in (
         "0x10",
