@@ -49,7 +49,7 @@ def world() -> Iterator[Rig]:
 
 
 # Asked often, but nobody who answers late on a slow machine is taken for silent.
-OFTEN = {"interval": "500ms", "timeout": "500ms", "down": 3, "up": 2}
+OFTEN = {"interval": "500ms", "timeout": "500ms", "down": 3, "up": 1}
 NEIGHBOUR = "192.168.0.9"  # a router in eth0's LAN
 ENDPOINTS = ("198.51.100.11", "198.51.100.12", "198.51.100.13")  # at `outside`
 MOVING: dict[str, Any] = {
