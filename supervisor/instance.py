@@ -202,15 +202,18 @@ class Instance:
         log.info("instance %s: manager started, pid %s", self.name, pid)
         return child
 
+    def silence(self, now: float) -> float:
+        """Return for how many seconds the manager has not beaten; 0.0 when there is none, or a young one."""
+        if self.manager is None or now - self._since < HEARTBEAT_LIMIT:
+            return 0.0
+        return now - read_heartbeat(self._paths.instance(self.name) / "heartbeat")
+
     def check_heartbeat(self, now: float) -> None:
         """Kill the manager when it has not beaten for too long; `keep_manager` sees the rest."""
-        manager = self.manager
-        if manager is None or now - self._since < HEARTBEAT_LIMIT:
-            return
-        beat = read_heartbeat(self._paths.instance(self.name) / "heartbeat")
-        if now - beat > HEARTBEAT_LIMIT:
-            self.fail(f"instance {self.name}: manager (pid {manager.pid}) hangs: no heartbeat for {now - beat:.0f} s")
-            manager.signal(signal.SIGKILL)
+        silence = self.silence(now)
+        if self.manager is not None and silence > HEARTBEAT_LIMIT:
+            self.fail(f"instance {self.name}: manager (pid {self.manager.pid}) hangs: no heartbeat for {silence:.0f} s")
+            self.manager.signal(signal.SIGKILL)
 
     def fail(self, text: str) -> None:
         """Note and log what went wrong, once."""
