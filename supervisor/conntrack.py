@@ -52,17 +52,24 @@ def unbound(before: Plan, after: Plan) -> Stuck:
 
 def forget_flows(stuck: Stuck) -> int:
     """Delete these connections in this namespace. Returns how many. Raises OSError."""
+    try:
+        return sum(forget_family(family, stuck) for family in FAMILIES)
+    except NetlinkError as exc:
+        raise OSError(exc.code, f"conntrack: {exc}") from exc
+
+
+def forget_family(family: int, stuck: Stuck) -> int:
+    """Delete those of one version of IP. Returns how many. Raises NetlinkError."""
     done = 0
-    for family in FAMILIES:
-        with Conntrack(nfgen_family=family) as conntrack:
-            # All of them first: 0.9.7 can't delete while it dumps.
-            for entry in [entry for entry in dump(conntrack, stuck) if stuck.holds(entry)]:
-                try:
-                    conntrack.entry("del", tuple_orig=entry.tuple_orig)
-                    done += 1
-                except NetlinkError as exc:
-                    if exc.code != errno.ENOENT:  # it ended by itself meanwhile
-                        raise OSError(exc.code, f"conntrack: {exc}") from exc
+    with Conntrack(nfgen_family=family) as conntrack:
+        # All of them first: 0.9.7 can't delete while it dumps.
+        for entry in [entry for entry in dump(conntrack, stuck) if stuck.holds(entry)]:
+            try:
+                conntrack.entry("del", tuple_orig=entry.tuple_orig)
+                done += 1
+            except NetlinkError as exc:
+                if exc.code != errno.ENOENT:  # it ended by itself meanwhile
+                    raise
     return done
 
 

@@ -203,8 +203,13 @@ class Supervisor:
 
     async def steer(self) -> None:
         """Bind instances to other uplinks at once when an uplink changed; all else is left to the next pass."""
-        if await self.host.steer(self.wanted, self._lots):
-            self.changed()
+        try:
+            moved = await self.host.steer(self.wanted, self._lots)
+        except Exception:  # whatever it is: the pass that follows does the same, only later
+            log.exception("host: a defect; instances can't be moved at once")
+        else:
+            if moved:
+                self.changed()
 
     def begin_and_end(self, wanted: Collection[str]) -> None:
         """Begin the lives of new instances, and end those of instances that nobody wants any more."""
