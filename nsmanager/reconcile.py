@@ -26,6 +26,7 @@ __all__ = [
     "Observed",
     "Refused",
     "Report",
+    "adjust",
     "diff",
     "observe",
     "reconcile",
@@ -116,9 +117,11 @@ async def observe(ns: Namespace, plan: Sequence[Item], kinds: Sequence[type[Item
     by_kind: dict[type[Item], list[Item]] = {kind: [] for kind in kinds}
     for item in plan:
         by_kind.setdefault(type(item), []).append(item)
-    ns.read_links()
+    if any(kind is not NftTable for kind in by_kind):
+        ns.read_links()
     found: dict[Key, Observed] = {}
     for kind, planned in by_kind.items():
+        await ns.give_way()
         found.update({item.key: item for item in await kind.observe(ns, planned)})
     return found
 
@@ -145,6 +148,16 @@ async def reconcile(ns: Namespace, plan: Sequence[Item], kinds: Sequence[type[It
         if not applied:
             break
     return Report(tuple(done), tuple(errors), tuple(waiting), min(times, default=None), observed)
+
+
+async def adjust(ns: Namespace, plan: Sequence[Item], kinds: Sequence[type[Item]]) -> Report:
+    """Apply once what differs, and don't look again: a reconciliation of the rest is near."""
+    errors: list[tuple[Key, str]] = []
+    waiting: list[tuple[Key, str]] = []
+    times: list[float] = []
+    changes = diff(plan, await observe(ns, plan, kinds))
+    done = await _apply(ns, changes, errors, waiting, times)
+    return Report(tuple(done), tuple(errors), tuple(waiting), min(times, default=None))
 
 
 async def _apply(

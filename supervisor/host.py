@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nsmanager.items.nftables import NftTable
 from nsmanager.namespace import Namespace, NftError
-from nsmanager.reconcile import Report, reconcile
+from nsmanager.reconcile import Report, adjust, reconcile
 from pubsub.topics import NetworkInstanceStatus
 from supervisor.conntrack import Stuck, forget_flows, unbound
 from supervisor.facts import Facts
@@ -22,6 +22,8 @@ from supervisor.sysctls import BorrowedSysctls
 from supervisor.uplinks.selection import NO_CONFIG
 
 log = logging.getLogger(__name__)
+
+ALL_BUT_TABLE = tuple(kind for kind in HOST_KINDS if kind is not NftTable)
 
 
 class HostSide:
@@ -115,10 +117,18 @@ class HostSide:
                 log.warning("host: tracked connections of moved instances may stick to their old way: %s", exc)
 
     async def reconcile(self) -> None:
-        """Make the host as planned, and log each change as the command that was done."""
-        self.sysctls.note(self._ns, self.plan.borrowed)
-        before, self.report = self.report, await reconcile(self._ns, self.plan.items, HOST_KINDS)
-        self.sysctls.restore(self._ns, self.plan.borrowed)
+        """Make the host as planned, and log each change as the command that was done.
+
+        The table comes last, and as it is planned by then: meanwhile instances may have been bound to other uplinks.
+        """
+        planned, before = self.plan, self.report
+        self.sysctls.note(self._ns, planned.borrowed)
+        items = [item for item in planned.items if not isinstance(item, NftTable)]
+        rest = await reconcile(self._ns, items, ALL_BUT_TABLE)
+        async with self.lock:
+            table = await adjust(self._ns, [self.plan.table] if self.plan.table else [], (NftTable,))
+        self.sysctls.restore(self._ns, planned.borrowed)
+        self.report = Report(rest.done + table.done, rest.errors + table.errors)
         for change in self.report.done:
             log.info("host: %s", str(change).partition("\n")[0])
         for _, text in set(self.report.errors) - set(before.errors):

@@ -193,11 +193,11 @@ class Supervisor:
             stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
             before = self.plan
             await self.host.plan_anew(wanted, self._lots, stands, self.apps.ports())
-            await self._publications.tell(self.plan.instances)
-            self.begin_and_end(wanted.instances.keys())
-            await self.attachments.carry_out(wanted.instances, self.plan, stands)
-            await self.host.reconcile()
-            await self.host.forget(unbound(before, self.plan))
+        await self._publications.tell(self.plan.instances)
+        self.begin_and_end(wanted.instances.keys())
+        await self.attachments.carry_out(wanted.instances, self.plan, stands)
+        await self.host.reconcile()
+        await self.host.forget(unbound(before, self.plan))
         if self.going_down and not self.instances and not self.host.report.errors:
             self._empty.set()
 
@@ -278,9 +278,11 @@ class Supervisor:
             self._status_due.clear()
             now = time.time()
             names = self.instances.keys() | self.configs.wanted.keys() | self.configs.complained
-            tables.instances.replace(
-                {name: fold(self.view(name), tables.instances.get(name), now) for name in sorted(names)}
-            )
+            folded = {}
+            for name in sorted(names):
+                await self.ns.give_way()
+                folded[name] = fold(self.view(name), tables.instances.get(name), now)
+            tables.instances.replace(folded)
             tables.apps.replace(
                 {
                     key: status
