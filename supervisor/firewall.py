@@ -15,8 +15,8 @@ from nsmanager.items.nftables import NftTable
 from nsmanager.marks import LINK_GROUP, NFT_TABLE
 from pubsub.values import PortMap
 from supervisor.facts import Uplink
-from supervisor.names import MARK_HOST
-from supervisor.uplinks.tables import Way, uplink_way
+from supervisor.names import MARK_HOST, uplink_mark
+from supervisor.uplinks.tables import Way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def host_table(bound: Iterable[Bound], uplinks: Iterable[Uplink], ways: Iterable
 
 
 def mark(uplink: Uplink) -> str:
-    return f"0x{uplink_way(uplink).mark:x}"
+    return f"0x{uplink_mark(uplink.ifindex):x}"
 
 
 def bindings(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...], ways: tuple[Way, ...]) -> dict[str, Iterable[str]]:

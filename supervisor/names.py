@@ -35,6 +35,7 @@ PREF_FAIL_CLOSED = 2
 PREF_HOST_ENDS = 3
 PREF_LINKS = 5
 PREF_UPLINKS = 10  # of static routes by another router too
+FORWARDING6 = "net.ipv6.conf.all.forwarding"  # of the whole host
 PREF_LOCAL = 100  # where the kernel's rule 0 (lookup local) moves to
 
 

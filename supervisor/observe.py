@@ -24,21 +24,18 @@ from nsmanager.items.route import (
     TYPES,
 )
 from nsmanager.marks import LINK_GROUP
-from nsmanager.namespace import Namespace
+from nsmanager.namespace import IFLA_IFNAME, RTM_GETLINK, Namespace
 from nsmanager.netlink import attributes, number, string, u32
 from supervisor.facts import Facts, Health, Uplink, UplinkRoute
-from supervisor.names import conf_sysctl
+from supervisor.names import FORWARDING6, conf_sysctl
 from supervisor.resolvers import resolvers_of
 
-RTM_GETLINK = 18
-IFLA_IFNAME = 3
 IFF_LOWER_UP = 0x10000  # carrier (if.h)
 IFA_F_TEMPORARY, IFA_F_DEPRECATED = 0x01, 0x20
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08  # if_addr.h: not usable yet, or never
 RTA_MULTIPATH = 9
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, hops, index
 SCOPE_UNIVERSE = 0
-FORWARDING6 = "net.ipv6.conf.all.forwarding"
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 

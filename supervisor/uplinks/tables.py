@@ -21,6 +21,7 @@ from nsmanager.reconcile import Item
 from supervisor.facts import Facts, Uplink
 from supervisor.items import LocalRule
 from supervisor.names import (
+    FORWARDING6,
     MARK_MASK,
     PREF_FAIL_CLOSED,
     PREF_HOST_ENDS,
@@ -37,7 +38,6 @@ from supervisor.names import (
 TABLE_LOCAL = 255  # RT_TABLE_LOCAL
 DEFAULTS = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 LAST_METRIC = 4278198272  # of `unreachable default`: behind every route that a host has; as the kernel's v6 one
-FORWARDING6 = "net.ipv6.conf.all.forwarding"
 
 
 @dataclasses.dataclass(frozen=True)
