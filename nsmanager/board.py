@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import TypeVar
 
 import msgspec
 
 from nsmanager.item import Item
-from pubsub.topics import Lease, NamespaceConfig, NamespaceStatus
+from pubsub.topics import (
+    DnsQuery,
+    IPFlow,
+    Lease,
+    NamespaceConfig,
+    NamespaceOutlook,
+    NamespaceStatus,
+    NetworkInstanceMetrics,
+)
+
+KEPT_RECORDS = 10_000  # of each stream, here while the bus is away, and at the hub for readers that come later
+
+T = TypeVar("T")
+
+
+class Records(deque[T]):
+    """Records on their way to a stream; the oldest are lost where the bus is away for long."""
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=KEPT_RECORDS)
+        self.added = asyncio.Event()
+
+    def add(self, record: T) -> None:
+        """Put one at the end."""
+        self.append(record)
+        self.added.set()
 
 
 class Board:
@@ -17,8 +44,12 @@ class Board:
         self.wake = wake  # set when the wanted config changes
         self.config: NamespaceConfig | None = None  # as the bus told last; None: not yet
         self.plan: tuple[Item, ...] = ()  # made of the config
+        self.outlook = NamespaceOutlook()  # as the bus told last
         self.status: NamespaceStatus | None = None  # None: nothing was reconciled yet
-        self.changed = asyncio.Event()  # set when the status changes
+        self.metrics: NetworkInstanceMetrics | None = None
+        self.flows: Records[IPFlow] = Records()
+        self.queries: Records[DnsQuery] = Records()
+        self.changed = asyncio.Event()  # set when the status or the metrics change
         self._leases: tuple[Lease, ...] = ()
 
     def want(self, config: NamespaceConfig) -> None:
@@ -26,6 +57,15 @@ class Board:
         if config != self.config:
             self.config = config
             self.wake.set()
+
+    def see(self, outlook: NamespaceOutlook) -> None:
+        """Take what the world outside is like now."""
+        self.outlook = outlook
+
+    def count(self, metrics: NetworkInstanceMetrics) -> None:
+        """Take what was counted."""
+        self.metrics = metrics
+        self.changed.set()
 
     def report(self, status: NamespaceStatus) -> None:
         """Take the status that a reconciliation found; leases are kept."""

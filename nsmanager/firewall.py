@@ -74,7 +74,7 @@ SNAT = '\t\toifname "{link}" {ip} saddr {subnet} snat {ip} to {address}\n'
 
 def table(config: NamespaceConfig) -> NftTable:
     """Return the table. Without an address of the bridge, IPv6 is dropped: nothing accepts it."""
-    names = {"bridge": BRIDGE, "subnet": str(config.bridge.network)}
+    names = {"bridge": BRIDGE, "subnet": str(config.router.network)}
     on6 = config.bridge6 is not None
     if config.bridge6 is not None:
         names["subnet6"] = str(config.bridge6.network)
@@ -113,7 +113,7 @@ def _nat(config: NamespaceConfig, link: NamespaceLink) -> str:
     """Return the maps of the ports, and both chains of NAT; a routed prefix keeps its addresses on the way out."""
     maps = NAT.format(v="", type="ipv4_addr", elements=_elements(config, 4))
     dnat = DNAT.format(link=link.ifname, ip="ip", address=link.address.ip, v="")
-    snat = _snat(link, config.bridge, link.address)
+    snat = _snat(link, config.router, link.address)
     if config.bridge6 is not None and link.address6 is not None:
         maps += NAT.format(v="6", type="ipv6_addr", elements=_elements(config, 6))
         dnat += DNAT.format(link=link.ifname, ip="ip6", address=link.address6.ip, v="6")

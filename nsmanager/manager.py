@@ -11,12 +11,13 @@ import os
 import pwd
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import pubsub
 from nsmanager.board import Board
+from nsmanager.contact import keep_in_touch
 from nsmanager.heartbeat import beat
 from nsmanager.item import Item
 from nsmanager.items.address import Address
@@ -35,14 +36,14 @@ from nsmanager.reconcile import Report, reconcile
 from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
+# What a manager does beside keeping its namespace reconciled, each until it is cancelled.
+DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ...] = (beat, keep_in_touch)
 KINDS: tuple[type[Item], ...] = (Link, Address, Neighbour, Route, Sysctl, NftTable, Service)
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
 LAST_RETRY = 30.0  # seconds
 FREE_REPAIRS = 5  # passes in a row that changed something, before somebody who undoes all is answered with pauses
 LONGEST_PAUSE = 1.0  # seconds; a thing that is undone once more is still back in under two
-FIRST_HELLO = 0.02  # seconds until the bus is asked again after it said no; doubled each time
-LAST_HELLO = 2.0  # seconds
 NOBODY = 65534
 PR_SET_CHILD_SUBREAPER = 36  # see prctl(2): a service in the background becomes the manager's child
 STOPPED_BY = (signal.SIGTERM, signal.SIGINT)
@@ -76,9 +77,8 @@ async def manage(place: Place) -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with Namespace(place.run) as ns, asyncio.TaskGroup() as tasks:
         board = Board(ns.events.happened)
-        tasks.create_task(beat(ns, place, board), name="heartbeat")
-        tasks.create_task(keep_reconciled(ns, place, board), name="reconcile")
-        tasks.create_task(keep_in_touch(place, board), name="bus")
+        for duty in (keep_reconciled, *DUTIES):
+            tasks.create_task(duty(ns, place, board), name=duty.__name__)
         log.info("manager of %s: pid %d", place.name, os.getpid())
 
 
@@ -148,39 +148,3 @@ def _log(report: Report, told: frozenset[str]) -> frozenset[str]:
         if text not in told:
             log.warning("waiting: %s", text)
     return frozenset(_texts(report.errors + report.waiting))
-
-
-async def keep_in_touch(place: Place, board: Board) -> None:
-    """Read the config from the bus and publish the status, through all of the bus's troubles. Runs until cancelled."""
-    wait = FIRST_HELLO
-    while True:
-        try:
-            async with pubsub.connect(place.run_dir, agent="nsmanager") as bus, asyncio.TaskGroup() as tasks:
-                tasks.create_task(_follow(bus, place, board), name="follow")
-                tasks.create_task(_tell(bus, place, board), name="tell")
-        except* (pubsub.BusError, OSError) as group:
-            # The hub learns a moment late that the last manager is gone, and what this uid may.
-            if wait >= LAST_HELLO:
-                log.warning("bus: %s", "; ".join(str(exc) for exc in group.exceptions))
-        await asyncio.sleep(wait)
-        wait = min(LAST_HELLO, 2 * wait)
-
-
-async def _follow(bus: pubsub.Bus, place: Place, board: Board) -> None:
-    async for change in bus.subscribe(NamespaceConfig, agent="supervisor", scope=place.name):
-        match change:
-            case pubsub.Created(key=place.name, value=config) | pubsub.Modified(key=place.name, value=config):
-                board.want(config)
-            case _:
-                pass  # a config that is withdrawn stays in force: the supervisor ends the manager when it means it
-
-
-async def _tell(bus: pubsub.Bus, place: Place, board: Board) -> None:
-    while board.status is None:  # the first status says what there is: until then the last manager's stands
-        await board.changed.wait()
-        board.changed.clear()
-    table = await bus.publish(NamespaceStatus, scope=place.name, initial={place.name: board.status})
-    while True:
-        await board.changed.wait()
-        board.changed.clear()
-        table[place.name] = board.status

@@ -82,7 +82,7 @@ def _bridge(config: NamespaceConfig, place: Place) -> Iterator[Item]:
     mac = bridge_mac(place.name)
     yield Link(BRIDGE, kind="bridge", mtu=config.mtu, mac=mac)
     yield from _ipv6(BRIDGE, on=config.bridge6 is not None)
-    yield Address(BRIDGE, config.bridge)
+    yield Address(BRIDGE, config.router)
     if config.bridge6 is not None:
         # Not the kernel's own, which waits for a carrier and for duplicates: radvd and DHCPv6 speak from it.
         yield Address(BRIDGE, IPv6Interface((eui64(LINK_LOCAL, mac), LINK_LOCAL.prefixlen)))

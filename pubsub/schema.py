@@ -17,7 +17,19 @@ from pubsub.config.rules_uplinks import COST_RANGE, PROBE_COUNTS
 from pubsub.config.rules_words import IFNAME, IFNAME_LENGTH
 from pubsub.fields import field_comments
 from pubsub.topics import NetworkInstanceConfig, SupervisorSettings, UplinkConfig
-from pubsub.values import UPLINK_WORD, AddressRange, Duration, Endpoint, Interval, MacAddress, PortMap
+from pubsub.values import (
+    UPLINK_WORD,
+    AddressRange,
+    Duration,
+    Endpoint,
+    Interval,
+    IpAddress,
+    MacAddress,
+    Network,
+    PortMap,
+    PortRange,
+    Rate,
+)
 
 SCHEMA_ADDRESS = "https://json-schema.org/draft/2020-12/schema"
 
@@ -44,6 +56,22 @@ _TEXTS: dict[type, JsonSchema] = {
         "type": "string",
         "pattern": r"^(icmp|tcp|http)://(\[[0-9a-fA-F:.]+\]|[0-9.]+)(:[0-9]{1,5})?(/[!-~]*)?$",
         "description": "icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH",
+    },
+    IpAddress: {"type": "string", "pattern": r"^[0-9a-fA-F:.]+$", "description": "address of either family"},
+    Network: {
+        "type": "string",
+        "pattern": r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+        "description": "network or address of either family, as 10.1.0.0/24 or 2001:db8::1",
+    },
+    PortRange: {
+        "type": ["string", "integer"],
+        "pattern": r"^[0-9]{1,5}(-[0-9]{1,5})?$",
+        "description": "PORT or FIRST-LAST, as 80 or 8000-8100",
+    },
+    Rate: {
+        "type": "string",
+        "pattern": r"^[0-9]{1,9} ?(bytes|kbytes|mbytes)?/[smh]$",
+        "description": "packets or bytes in a time, as 5/s, 300/m or 100kbytes/s",
     },
     Interval: {
         "type": ["string", "number"],

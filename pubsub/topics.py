@@ -13,7 +13,18 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 import msgspec
 
-from pubsub.values import AddressRange, Duration, Endpoint, Interval, MacAddress, PortMap
+from pubsub.values import (
+    AddressRange,
+    Duration,
+    Endpoint,
+    Interval,
+    IpAddress,
+    MacAddress,
+    Network,
+    PortMap,
+    PortRange,
+    Rate,
+)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,6 +35,8 @@ class InstanceType(enum.StrEnum):
     """What a network instance does with its packets."""
 
     LOCAL = "local"  # routed, NAT, DHCP, DNS
+    SWITCH = "switch"  # layer 2: apps and uplinks on one bridge
+    VPN = "vpn"  # like local, but its only way out is a tunnel
 
 
 class State(enum.StrEnum):
@@ -128,10 +141,46 @@ class DnsConfig(Message, frozen=True, kw_only=True):
 
 
 class Attachment(Message, frozen=True, kw_only=True):
-    """Which existing thing to take into the instance: exactly one field is set."""
+    """Which existing thing to take into the instance: exactly one of `container`, `netns`, `tap` and `link` is set."""
 
     container: int | None = None  # pid of a process in the container's network namespace
-    tap: str | None = None  # ifname of a tap in the host's namespace
+    netns: str | None = None  # name below /run/netns, of a container's or an app's network namespace
+    tap: str | None = None  # ifname of a tap in the host's namespace, of a VM
+    link: str | None = None  # ifname of a link of the host (physical, VF, veth): lent, and given back as it was
+    ifname: str = "eth0"  # inside the container or netns
+    configure: bool = True  # of container and netns: False: it asks for its address itself, by DHCP
+
+
+class Direction(enum.StrEnum):
+    """Who opens the connections that a rule is about, as the app sees it."""
+
+    OUT = "out"
+    IN = "in"
+    BOTH = "both"
+
+
+class Action(enum.StrEnum):
+    """What a rule does with what it matches."""
+
+    ALLOW = "allow"
+    DROP = "drop"
+
+
+class Rule(Message, frozen=True, kw_only=True):
+    """One rule of an app: of those that match a connection the first decides. What isn't set matches all."""
+
+    name: str = ""  # default: `rule-N`, counted from 1
+    direction: Direction = Direction.OUT
+    remote: tuple[Network, ...] = ()  # the other end is in one of these
+    host: str = ""  # the other end is what this name, or one below it, was resolved to in this instance; out only
+    apps: tuple[str, ...] = ()  # the other end is one of these apps of the instance; `all`: any app of it
+    protocol: str = ""  # tcp, udp, icmp, icmpv6 or a number
+    ports: tuple[PortRange, ...] = ()  # of the end that is connected to; tcp or udp only
+    uplink: str = ""  # only while the instance uses the uplink of this ifname or label
+    portmap: PortMap | None = None  # in only: opens and matches this port map; `remote` says who may use it
+    action: Action = Action.ALLOW
+    limit: Rate | None = None  # of an allowing rule: what is over it is dropped, of all packets in both directions
+    burst: int = 0  # packets, or the limit's bytes; 0: as much as the limit gives in one of its periods
 
 
 class AppConfig(Message, frozen=True, kw_only=True):
@@ -141,6 +190,15 @@ class AppConfig(Message, frozen=True, kw_only=True):
     mac: MacAddress | None = None  # default: derived from the instance's and the app's name
     ports: tuple[PortMap, ...] = ()
     attach: Attachment | None = None  # default: nothing; `nsvisor run --name` or a DHCP client with the MAC
+    rules: tuple[Rule, ...] | None = None  # None: everything is allowed; (): only port maps, DHCP, DNS and metadata
+    user_data: str = ""  # for cloud-init, told by the metadata server
+
+
+class LogConfig(Message, frozen=True, kw_only=True):
+    """What of the apps' traffic is written down."""
+
+    flows: bool = False  # a record of each connection and of what was dropped, see IPFlow
+    dns: bool = False  # a record of each DNS query of an app, see DnsQuery
 
 
 class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
@@ -157,6 +215,7 @@ class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     routes: tuple[StaticRoute, ...] = ()
     dhcp: DhcpConfig = DhcpConfig()
     dns: DnsConfig = DnsConfig()
+    log: LogConfig = LogConfig()
     apps: dict[str, AppConfig] = {}
 
 
@@ -207,6 +266,8 @@ class NamespaceApp(Message, frozen=True, kw_only=True):
     address6: IPv6Address | None = None  # by SLAAC (EUI-64, RFC 4291) or DHCPv6; None: unknown
     ports: tuple[PortMap, ...] = ()
     ifname: str = ""  # its port on the bridge; empty: none expected now
+    rules: tuple[Rule, ...] | None = None  # each with a name; None: everything is allowed
+    user_data: str = ""
 
 
 class AppRoute(Message, frozen=True, kw_only=True):
@@ -221,21 +282,37 @@ class NamespaceConfig(Message, frozen=True, kw_only=True):
 
     type: InstanceType = InstanceType.LOCAL
     link: NamespaceLink | None = None  # None: air-gapped
-    bridge: IPv4Interface  # the bridge's address in the subnet
+    bridge: IPv4Interface | None = None  # the bridge's address in the subnet; None: layer 2 only
     bridge6: IPv6Interface | None = None  # None: no IPv6
     nat6: bool = True  # False: the prefix is routed
     dhcp6: Dhcp6Mode = Dhcp6Mode.STATELESS
     mtu: int  # bytes; of the way out: the smaller of the configured and the uplink's
     port_mtu: int = 1500  # bytes, of the apps' ports, as configured: a frame too long for a port is dropped unanswered
-    domain: str
-    range: AddressRange
-    lease_time: Duration
+    domain: str = ""
+    range: AddressRange | None = None  # None: no DHCP
+    lease_time: Duration = Duration(0)
     ntp: tuple[IPv4Address, ...] = ()
     routes: tuple[Route, ...] = ()  # told by option 121
     app_routes: tuple[AppRoute, ...] = ()
     hosts: dict[str, IPv4Address] = {}
     servers: tuple[IPv4Address, ...] = ()  # whom dnsmasq asks; empty: nobody
     apps: tuple[NamespaceApp, ...] = ()
+    uplinks: tuple[str, ...] = ()  # of the ifnames and labels that rules name, those of the uplinks in use
+    log: LogConfig = LogConfig()
+
+    @property
+    def router(self) -> IPv4Interface:
+        """The bridge's address; the instance isn't layer 2 only."""
+        assert self.bridge is not None, "an instance with an address"
+        return self.bridge
+
+
+class NamespaceOutlook(Message, frozen=True, kw_only=True):
+    """What a manager is told of the world outside, but configures nothing by. The key is the instance's name."""
+
+    uplink: str = ""  # ifname of the selected one; empty: none
+    external: tuple[IPv4Address, ...] = ()  # addresses of that uplink
+    external6: tuple[IPv6Address, ...] = ()
 
 
 class Lease(Message, frozen=True, kw_only=True):
@@ -245,6 +322,14 @@ class Lease(Message, frozen=True, kw_only=True):
     mac: str
     hostname: str  # empty: the client told none
     expires: int  # seconds since the epoch; 0: never
+
+
+class LearnedAddress(Message, frozen=True, kw_only=True):
+    """An address that an app of a layer 2 instance was seen with."""
+
+    ifname: str  # the app's port
+    mac: str
+    address: IpAddress
 
 
 class ServiceStatus(Message, frozen=True, kw_only=True):
@@ -266,6 +351,97 @@ class NamespaceStatus(Message, frozen=True, kw_only=True):
     services: tuple[ServiceStatus, ...] = ()
     ports: tuple[str, ...] = ()  # ifnames on the bridge
     leases: tuple[Lease, ...] = ()
+    learned: tuple[LearnedAddress, ...] = ()  # of apps whose addresses come from outside
+
+
+class InterfaceCounters(Message, frozen=True, kw_only=True):
+    """What passed an interface since it was made."""
+
+    ifname: str
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    rx_packets: int = 0
+    tx_packets: int = 0
+    rx_dropped: int = 0
+    tx_dropped: int = 0
+
+
+class RuleCounters(Message, frozen=True, kw_only=True):
+    """What met a rule of an app since it was made: in both directions of the connections that it decided."""
+
+    app: str
+    rule: str  # `default`: what no rule matched; `spoofed`: what wasn't the app's to send
+    packets: int = 0
+    bytes: int = 0
+    drops: int = 0  # packets
+
+
+class ServiceCounters(Message, frozen=True, kw_only=True):
+    """What a service did; the names are the service's own, as `cache hits`."""
+
+    service: str
+    counters: dict[str, int] = {}
+
+
+class NetworkInstanceMetrics(Message, frozen=True, kw_only=True):
+    """What passed an instance, told by its manager every few seconds. The key is the instance's name."""
+
+    at: float = 0.0  # seconds since the epoch
+    interfaces: tuple[InterfaceCounters, ...] = ()
+    rules: tuple[RuleCounters, ...] = ()
+    services: tuple[ServiceCounters, ...] = ()
+    connections: int = 0  # tracked now
+
+
+class NetworkMetrics(Message, frozen=True, kw_only=True):
+    """What passed the host's uplinks. The only key is `host`."""
+
+    at: float = 0.0  # seconds since the epoch
+    interfaces: tuple[InterfaceCounters, ...] = ()
+
+
+class Verdict(enum.StrEnum):
+    """What became of a connection."""
+
+    ALLOWED = "allowed"
+    DROPPED = "dropped"
+
+
+class IPFlow(Message, frozen=True, kw_only=True):
+    """One connection that ended, or packets of one that were dropped. A stream of each instance's manager."""
+
+    app: str  # empty: none of the instance's
+    rule: str  # that decided; `default`: none did
+    verdict: Verdict
+    direction: Direction  # who opened it, as the app sees it
+    protocol: str  # tcp, udp, icmp, icmpv6 or a number
+    source: IpAddress  # who opened it, before any translation
+    destination: IpAddress
+    source_port: int = 0
+    destination_port: int = 0
+    sent_bytes: int = 0  # by who opened it, with IP headers
+    sent_packets: int = 0
+    received_bytes: int = 0
+    received_packets: int = 0
+    start: float = 0.0  # seconds since the epoch
+    end: float = 0.0
+    zone: int = 0  # of conntrack
+    peer_app: str = ""  # the other end, when that is an app of the instance too
+
+
+class DnsQuery(Message, frozen=True, kw_only=True):
+    """One DNS query of an app, and its answer. A stream of each instance's manager."""
+
+    app: str
+    source: IpAddress
+    protocol: str  # udp, tcp
+    name: str  # in lower case, without the final dot
+    type: str  # A, AAAA, … or TYPEn
+    at: float  # seconds since the epoch, of the query
+    code: str = ""  # NOERROR, NXDOMAIN, …; empty: no answer
+    answers: tuple[str, ...] = ()  # addresses, names, or their type where they are something else
+    ttl: int = 0  # seconds, of the answer that ends first
+    latency: float = 0.0  # milliseconds
 
 
 # --- what everybody reads ------------------------------------------------------------------------------------------
@@ -321,6 +497,18 @@ class NetworkInstanceStatus(Message, frozen=True, kw_only=True):
     portmaps: tuple[PortMapStatus, ...] = ()
 
 
+class RuleStatus(Message, frozen=True, kw_only=True):
+    """A rule of an app in force, and what met it."""
+
+    name: str
+    direction: str
+    match: str  # in words
+    action: str
+    packets: int = 0
+    bytes: int = 0
+    drops: int = 0
+
+
 class AppNetworkStatus(Message, frozen=True, kw_only=True):
     """An app as it is. The key is `instance/app`."""
 
@@ -332,6 +520,9 @@ class AppNetworkStatus(Message, frozen=True, kw_only=True):
     kind: str = ""  # run, container, tap; empty: nothing to attach
     pid: int = 0  # of a run app's first process or the container
     reason: str = ""  # why it is not attached
+    addresses: tuple[str, ...] = ()  # all that it was seen with, where they come from outside
+    rules: tuple[RuleStatus, ...] = ()  # empty: it has none, everything is allowed
+    spoofed: int = 0  # packets dropped because they weren't the app's to send
 
 
 class ProbeStatus(Message, frozen=True, kw_only=True):

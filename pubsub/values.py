@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Self
 
 PROTOCOLS = ("tcp", "udp")
 ENDPOINT_PORTS = {"icmp": 0, "tcp": 0, "http": 80}  # by scheme: the port where none is written
 UPLINK_WORD = r"[A-Za-z_][A-Za-z0-9_.@-]{0,31}"  # an uplink's ifname or label; no digit first: `80:80` has no uplink
+RATE_UNITS = ("", "bytes", "kbytes", "mbytes")  # what a rate counts, in nft's words; empty: packets
+RATE_PERIODS = {"s": "second", "m": "minute", "h": "hour"}  # with nft's words
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
@@ -118,6 +120,100 @@ class AddressRange(Text):
 
     def __str__(self) -> str:
         return f"{self.first}-{self.last}"
+
+
+class Network(Text):
+    """A network of either family: `10.1.0.0/24`, `2001:db8::/32`, or one address."""
+
+    __slots__ = ("network",)
+
+    def __init__(self, network: IPv4Network | IPv6Network) -> None:
+        self.network = network
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `10.1.0.0/24`, `10.1.0.1` or `2001:db8::/32`. Raises ValueError with the remedy."""
+        try:
+            return cls(ipaddress.ip_network(text))
+        except ValueError:
+            pass
+        try:
+            inside = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError("not a network; write ADDRESS/PREFIXLEN, as 10.1.0.0/24 or 2001:db8::/32") from None
+        raise ValueError(f"an address inside a network; write the network itself: {inside}")
+
+    def __str__(self) -> str:
+        single = self.network.prefixlen == self.network.max_prefixlen
+        return str(self.network.network_address if single else self.network)
+
+
+class IpAddress(Text):
+    """An address of either family."""
+
+    __slots__ = ("ip",)
+
+    def __init__(self, ip: IPv4Address | IPv6Address) -> None:
+        self.ip = ip
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `10.1.0.1` or `2001:db8::1`. Raises ValueError with the remedy."""
+        try:
+            return cls(ipaddress.ip_address(text))
+        except ValueError:
+            raise ValueError("not an address; write it as 10.1.0.1 or 2001:db8::1") from None
+
+    def __str__(self) -> str:
+        return str(self.ip)
+
+
+class PortRange(Text):
+    """One port or `first-last`, both inclusive."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
+
+    @classmethod
+    def parse(cls, text: str | int) -> Self:
+        """Read `80` or `8000-8100`. Raises ValueError with the remedy."""
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", str(text))
+        if not match:
+            raise ValueError("not a port; write a number, as 80, or FIRST-LAST, as 8000-8100")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not (0 < first < 65536 and 0 < last < 65536):
+            raise ValueError("not a port; ports go from 1 to 65535")
+        if first > last:
+            raise ValueError("the first port is above the last; swap them")
+        return cls(first, last)
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+class Rate(Text):
+    """`5/s`: packets in a time; or bytes: `100kbytes/s`."""
+
+    __slots__ = ("amount", "period", "unit")
+
+    def __init__(self, amount: int, unit: str, period: str) -> None:
+        self.amount = amount
+        self.unit = unit  # one of RATE_UNITS
+        self.period = period  # a key of RATE_PERIODS
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `5/s`, `300/m` or `2mbytes/s`. Raises ValueError with the remedy."""
+        match = re.fullmatch(r"(\d{1,9}) ?([a-z]*)/([smh])", text)
+        if not match or match[2] not in RATE_UNITS or not int(match[1]):
+            raise ValueError("not a rate; write packets or bytes in a time, as 5/s, 300/m or 100kbytes/s")
+        return cls(int(match[1]), match[2], match[3])
+
+    def __str__(self) -> str:
+        return f"{self.amount}{self.unit}/{self.period}"
 
 
 class Duration(int):

@@ -106,7 +106,7 @@ class Attachments:
             )
             return
         self._apps.remember(name, app, AppRecord("container", child.identity, app_port(app)), child)
-        gateway = plan.instances[name].config.bridge
+        gateway = plan.instances[name].config.router
         command = configure(planned, gateway.network.prefixlen, str(gateway.ip))
         if failure := await self._apps.ask(own_order(name, command, pid)):
             await self._leave(name, app)  # and try again in the next pass

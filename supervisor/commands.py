@@ -81,7 +81,7 @@ class Commands:
             hostname=app,
             mac=str(planned.mac if planned else app_mac(name, app)),
             address=instance.on_bridge(fixed) if fixed else None,
-            gateway=instance.config.bridge.ip if fixed else None,
+            gateway=instance.config.router.ip if fixed else None,
             resolv_conf=resolv_conf(instance),
             mtu=instance.config.mtu,
             **self.command(request),
@@ -164,4 +164,4 @@ class Commands:
 
 def resolv_conf(instance: InstancePlan) -> str:
     """Return the resolv.conf(5) for whoever lives in an instance."""
-    return f"search {instance.config.domain}\nnameserver {instance.config.bridge.ip}\n"
+    return f"search {instance.config.domain}\nnameserver {instance.config.router.ip}\n"

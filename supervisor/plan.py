@@ -15,6 +15,7 @@ from pubsub.topics import (
     Ipv6Mode,
     NamespaceApp,
     NamespaceConfig,
+    NamespaceOutlook,
     NetworkInstanceConfig,
     PortMapStatus,
     SupervisorSettings,
@@ -88,6 +89,18 @@ class InstancePlan:
         return LinkPlan(self.place.name, self.config.mtu, self.config.link, self.place.host_end, self.place.host_end6)
 
     @property
+    def outlook(self) -> NamespaceOutlook:
+        """What its manager is told of the world outside."""
+        uplink = self.selection.uplink
+        if uplink is None:
+            return NamespaceOutlook()
+        return NamespaceOutlook(
+            uplink=uplink.ifname,
+            external=tuple(address.ip for address in uplink.addresses),
+            external6=tuple(address.ip for address in uplink.addresses6),
+        )
+
+    @property
     def inward(self) -> tuple[object, ...]:
         """What the connections rest on that came in by port maps."""
         return tuple((app, port, up.ifindex, up.addresses, up.addresses6) for app, port, up in self.portmaps)
@@ -100,7 +113,7 @@ class InstancePlan:
 
     def on_bridge(self, address: IPv4Address) -> IPv4Interface:
         """Return an app's address with the subnet's prefix length."""
-        return IPv4Interface((address, self.config.bridge.network.prefixlen))
+        return IPv4Interface((address, self.config.router.network.prefixlen))
 
     @property
     def mapped(self) -> tuple[PortMapStatus, ...]:
@@ -282,6 +295,7 @@ def plan_instance(
         host_end6=host6 if ipv6 and linked else None,
         inner_end6=inner6 if ipv6 and linked else None,
         subnet6=(config.subnet6 or subnet6(settings.subnet_pool6, lot.slot)) if ipv6 else None,
+        uplinks=words_of(selection, choices.known),
         connected=connected(selection) if config.dhcp.connected_routes else (),
     )
     if before is not None and before.config_from == config and before.place == place:
@@ -296,6 +310,12 @@ def plan_instance(
     )
     routes = tuple(routes_of(config, selection, choices.known)) if linked else ()
     return InstancePlan(lot, config, place, resolved, selection, portmaps, routes, told, core)
+
+
+def words_of(selection: Selection, known: Mapping[str, Candidate]) -> tuple[str, ...]:
+    """Return the ifnames and labels of the uplinks that an instance uses now."""
+    names = [uplink.ifname for uplink in selection.shared]
+    return (*names, *dict.fromkeys(label for name in names for label in known[name].labels))
 
 
 def connected(selection: Selection) -> tuple[IPv4Network, ...]:

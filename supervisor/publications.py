@@ -11,7 +11,9 @@ from pubsub.topics import (
     BusGrant,
     DeviceNetworkStatus,
     NamespaceConfig,
+    NamespaceOutlook,
     NamespaceStatus,
+    NetworkInstanceMetrics,
     NetworkInstanceStatus,
 )
 from supervisor.plan import InstancePlan
@@ -34,8 +36,9 @@ class Publications:
         self.uplinks = uplinks
         self._bus = bus
         self._grants = grants
-        self._last: dict[str, NamespaceConfig] = {}  # what each was told
-        self._told: dict[str, pubsub.Table[NamespaceConfig]] = {}  # one table per manager, which reads no other
+        # What each was told, in tables of its own: a manager reads no other's.
+        self._last: dict[str, tuple[NamespaceConfig, NamespaceOutlook]] = {}
+        self._told: dict[str, tuple[pubsub.Table[NamespaceConfig], pubsub.Table[NamespaceOutlook]]] = {}
 
     @classmethod
     async def open(cls, bus: pubsub.Bus) -> Publications:
@@ -55,9 +58,7 @@ class Publications:
     async def tell(self, plans: Mapping[str, InstancePlan]) -> None:
         """Grant each manager its tables, then publish what it is to do; returns when the hub has all of it."""
         grants = {
-            str(plan.lot.uid_base): BusGrant(
-                publish=(f"nsmanager/{name}/*",), subscribe=(f"supervisor/{name}/NamespaceConfig",)
-            )
+            str(plan.lot.uid_base): BusGrant(publish=(f"nsmanager/{name}/*",), subscribe=(f"supervisor/{name}/*",))
             for name, plan in plans.items()
         }
         if dict(self._grants) != grants:
@@ -65,22 +66,27 @@ class Publications:
             await self._grants.flush()
         async with asyncio.TaskGroup() as group:
             for name, plan in plans.items():
-                if name in self._told:
-                    if self._last[name] != plan.config:  # comparing is much cheaper than encoding 256 of them anew
-                        self._last[name] = self._told[name][name] = plan.config
-                else:
-                    group.create_task(self._open_told(name, plan.config))
+                now = (plan.config, plan.outlook)
+                if name not in self._told:
+                    group.create_task(self._open_told(name, *now))
+                elif self._last[name] != now:  # comparing is much cheaper than encoding 256 of them anew
+                    configs, outlooks = self._told[name]
+                    configs[name], outlooks[name] = self._last[name] = now
 
-    async def _open_told(self, name: str, config: NamespaceConfig) -> None:
-        self._told[name] = await self._bus.publish(NamespaceConfig, scope=name, initial={name: config})
-        self._last[name] = config
+    async def _open_told(self, name: str, config: NamespaceConfig, outlook: NamespaceOutlook) -> None:
+        self._told[name] = (
+            await self._bus.publish(NamespaceConfig, scope=name, initial={name: config}),
+            await self._bus.publish(NamespaceOutlook, scope=name, initial={name: outlook}),
+        )
+        self._last[name] = config, outlook
 
     async def forget(self, name: str) -> None:
         """Have the hub forget the tables of an instance that is no more, ours and its manager's."""
         if name in self._told:
-            told = self._told.pop(name)
             del self._last[name]
-            told.clear()
-            await told.flush()
-            await told.release()
-        await self._bus.forget(NamespaceStatus, agent="nsmanager", scope=name)
+            for told in self._told.pop(name):
+                told.clear()
+                await told.flush()
+                await told.release()
+        for topic in (NamespaceStatus, NetworkInstanceMetrics):
+            await self._bus.forget(topic, agent="nsmanager", scope=name)

@@ -9,6 +9,7 @@ from nsmanager.items.service import Service
 from nsmanager.names import BRIDGE
 from nsmanager.place import Place
 from pubsub.topics import Dhcp6Mode, NamespaceApp, NamespaceConfig
+from pubsub.values import AddressRange
 
 NAME = "dnsmasq"
 # Of a /64, for those that have no address of their own in stateful mode: no EUI-64 address lies there (RFC 4291).
@@ -46,7 +47,7 @@ def service(config: NamespaceConfig, place: Place) -> Service:
             f"domain={config.domain}",
             f"local=/{config.domain}/",
             "# DHCP",
-            f"dhcp-range={config.range.first},{config.range.last},{config.bridge.netmask},{int(config.lease_time)}",
+            *([_range(config, config.range)] if config.range is not None else []),
             *([_range6(config, config.bridge6)] if config.bridge6 is not None else []),
             f"dhcp-hostsfile={apps_file}",
             f"dhcp-optsfile={options_file}",
@@ -65,6 +66,10 @@ def service(config: NamespaceConfig, place: Place) -> Service:
     )
 
 
+def _range(config: NamespaceConfig, leased: AddressRange) -> str:
+    return f"dhcp-range={leased.first},{leased.last},{config.router.netmask},{int(config.lease_time)}"
+
+
 def _range6(config: NamespaceConfig, bridge: IPv6Interface) -> str:
     """Return which addresses are given by DHCPv6; the router and the prefix are told by radvd."""
     prefix = bridge.network
@@ -76,7 +81,7 @@ def _range6(config: NamespaceConfig, bridge: IPv6Interface) -> str:
 
 def _options(config: NamespaceConfig) -> list[str]:
     """Return what DHCP tells; options by number, as in RFC 2132, 3442 and 3646."""
-    gateway = config.bridge.ip
+    gateway = config.router.ip
     lines = [f"3,{gateway}", f"6,{gateway}", f"15,{config.domain}", f"26,{config.mtu}"]
     if config.ntp:
         lines.append("42," + ",".join(str(server) for server in config.ntp))

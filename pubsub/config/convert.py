@@ -21,7 +21,18 @@ import yaml
 from pubsub import codec
 from pubsub.config.document import Node, is_null, line_of, pairs, quote
 from pubsub.topics import ConfigProblem, NetworkInstanceConfig
-from pubsub.values import AddressRange, Duration, Endpoint, Interval, MacAddress, PortMap
+from pubsub.values import (
+    AddressRange,
+    Duration,
+    Endpoint,
+    Interval,
+    IpAddress,
+    MacAddress,
+    Network,
+    PortMap,
+    PortRange,
+    Rate,
+)
 
 NODE_LIMIT = 50_000  # visited in one instance; aliases can blow a small file up to billions
 
@@ -43,6 +54,10 @@ _EXAMPLES: dict[type, tuple[str, str]] = {
     AddressRange: ("a range of addresses", "write FIRST-LAST, as 10.1.0.100-10.1.0.199"),
     Duration: ("a duration", "write a number and s, m, h or d, as 12h"),
     Interval: ("an interval", "write a number and ms, s or m, as 500ms"),
+    IpAddress: ("an address", "write it as 10.1.0.1 or 2001:db8::1"),
+    Network: ("a network", "write ADDRESS/PREFIXLEN, as 10.1.0.0/24 or 2001:db8::/32"),
+    PortRange: ("a port", "write a number, as 80, or FIRST-LAST, as 8000-8100"),
+    Rate: ("a rate", "write packets or bytes in a time, as 5/s, 300/m or 100kbytes/s"),
     Endpoint: ("an endpoint", "write icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH"),
     MacAddress: ("a MAC address", "write six hexadecimal pairs, as 02:00:00:00:00:01"),
     int: ("a whole number", "write digits without quotes"),

@@ -39,6 +39,7 @@ MTU_IPV6 = 1280  # RFC 8200: the smallest that IPv6 goes over
 SMALLEST_SUBNET = 30  # prefixlen: network, bridge, one app, broadcast
 LEASE_RANGE = (120, 4294967294)  # seconds; dnsmasq(8): at least two minutes; option 51 has 32 bits
 CONFIG_LIMIT = 1 << 20  # bytes of one instance's config as msgpack; the bus takes more, dnsmasq's files don't want it
+ATTACHABLE = ("container", "netns", "tap", "link")  # fields of an Attachment of which one is set
 DOMAIN_LENGTH = 253  # RFC 1035
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -279,9 +280,9 @@ def _attach(path: Path, app: AppConfig, taps: dict[str, str], name: str) -> Find
     if app.attach is None:
         return
     path = (*path, "attach")
-    chosen = [field for field in app.attach.__struct_fields__ if getattr(app.attach, field) is not None]
+    chosen = [field for field in ATTACHABLE if getattr(app.attach, field) is not None]
     if len(chosen) != 1:
-        known = ", ".join(app.attach.__struct_fields__)
+        known = ", ".join(ATTACHABLE)
         yield path, f"expected exactly one of {known}; got {' and '.join(chosen) or 'none'}", "write one of them"
     if app.attach.container is not None and app.attach.container < 1:
         yield (*path, "container"), f"{app.attach.container} is no pid", "write the pid of a process in the container"

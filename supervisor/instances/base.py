@@ -25,6 +25,7 @@ class Place:
     host_end6: IPv6Interface | None = None  # None: no IPv6 on the link
     inner_end6: IPv6Interface | None = None
     subnet6: IPv6Network | None = None  # None: no IPv6
+    uplinks: tuple[str, ...] = ()  # ifnames and labels of the uplinks in use
     connected: tuple[IPv4Network, ...] = ()  # networks of the selected uplink that the apps are told of
 
 

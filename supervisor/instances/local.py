@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 
+import msgspec
+
 from nsmanager.names import eui64
 from pubsub.topics import (
+    AppConfig,
     AppRoute,
+    Direction,
     Ipv6Mode,
     NamespaceApp,
     NamespaceConfig,
     NamespaceLink,
     NetworkInstanceConfig,
     Route,
+    Rule,
 )
-from pubsub.values import AddressRange
+from pubsub.values import AddressRange, PortMap
 from supervisor.instances.base import Place, Resolved
 from supervisor.names import UPLINK_IFNAME, app_mac, host_mac, inner_mac, name_number
 
@@ -44,6 +49,8 @@ def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
         hosts=config.dns.hosts,
         servers=resolvers(config, place),
         apps=apps,
+        uplinks=tuple(sorted(named_uplinks(apps) & {*place.uplinks})),
+        log=config.log,
     )
     return Resolved(namespace, tuple((app.name, portmap) for app in apps for portmap in app.ports))
 
@@ -126,11 +133,35 @@ def resolve_apps(
                 mac=mac,
                 address=address,
                 address6=eui64(place.subnet6, mac) if place.subnet6 else None,
-                ports=app.ports if app else (),
+                ports=port_maps(app) if app else (),
                 ifname=place.ports.get(name, ""),
+                rules=named_rules(app.rules) if app else None,
+                user_data=app.user_data if app else "",
             )
         )
     return tuple(apps)
+
+
+def port_maps(app: AppConfig) -> tuple[PortMap, ...]:
+    """Return the port maps of an app, those of its rules too."""
+    return app.ports + tuple(rule.portmap for rule in app.rules or () if rule.portmap is not None)
+
+
+def named_rules(rules: tuple[Rule, ...] | None) -> tuple[Rule, ...] | None:
+    """Return the rules, each with a name; a port map's is about connections from outside."""
+    if rules is None:
+        return None
+    return tuple(
+        msgspec.structs.replace(
+            rule, name=rule.name or f"rule-{number}", direction=Direction.IN if rule.portmap else rule.direction
+        )
+        for number, rule in enumerate(rules, 1)
+    )
+
+
+def named_uplinks(apps: Iterable[NamespaceApp]) -> set[str]:
+    """Return the ifnames and labels of uplinks that rules name."""
+    return {rule.uplink for app in apps for rule in app.rules or ()}
 
 
 def choose_address(

@@ -130,7 +130,7 @@ class Rig:
         asyncio.run(self._publish())
 
     async def _publish(self) -> None:
-        grant = BusGrant(publish=(f"nsmanager/{NAME}/*",), subscribe=(f"supervisor/{NAME}/NamespaceConfig",))
+        grant = BusGrant(publish=(f"nsmanager/{NAME}/*",), subscribe=(f"supervisor/{NAME}/*",))
         async with pubsub.connect(self.run_dir, agent="supervisor") as bus:
             await bus.publish(BusGrant, initial={str(UID_BASE): grant})
             await bus.publish(NamespaceConfig, scope=NAME, initial={NAME: self.config})

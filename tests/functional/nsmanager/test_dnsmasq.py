@@ -74,6 +74,7 @@ def test_a_stranger_gets_an_address_of_the_range(rig: Rig, app: Host) -> None:
     other = rig.attach("other")
     rig.inside("ip link set p-other master br0 up")
     lease = other.dhcp(hostname="laptop")
+    assert rig.config.range
     assert IPv4Address(lease["ip"]) in rig.config.range
     found = wait_until(lambda: leases(rig))
     assert [(str(one.address), one.hostname) for one in found] == [(lease["ip"], "laptop")]

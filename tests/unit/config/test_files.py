@@ -112,7 +112,7 @@ BAD = [
     ("{uplinks: [], apps: {a: {ports: ['80:80']}}}", "a port map needs an uplink"),
     ("{apps: {a: {mac: '01:00:00:00:00:00'}}}", "a multicast MAC address"),
     ("{apps: {a: {mac: '02:00:00:00:00:01'}, b: {mac: '02:00:00:00:00:01'}}}", "is app a's MAC address"),
-    ("{apps: {a: {attach: {}}}}", "expected exactly one of container, tap; got none"),
+    ("{apps: {a: {attach: {}}}}", "expected exactly one of container, netns, tap, link; got none"),
     ("{apps: {a: {attach: {container: 5, tap: t0}}}}", "got container and tap"),
     ("{apps: {a: {attach: {container: 0}}}}", "0 is no pid"),
     ("{apps: {a: {attach: {tap: t0}}, b: {attach: {tap: t0}}}}", "tap t0 is app a's"),
