@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Interface, IPv6Network
 
-from nsmanager import firewall
+from nsmanager.firewall import tables
 from nsmanager.item import Item
 from nsmanager.items.address import Address
 from nsmanager.items.link import Link
@@ -29,7 +29,7 @@ def plan(config: NamespaceConfig, place: Place) -> tuple[Item, ...]:
     """Return the items of a namespace in the order of their creation: the firewall stands before links are up."""
     services = [service(config, place) for service in SERVICES]
     return (
-        firewall.table(config),
+        *tables(config),
         *_sysctls(config),
         Link("lo", kind="loopback"),
         *(_link(config.link, config) if config.link is not None else ()),

@@ -31,7 +31,7 @@ PURE = (
     "pubsub/topics.py",
     "pubsub/values.py",
     "pubsub/wire.py",
-    "nsmanager/firewall.py",
+    "nsmanager/firewall/*.py",
     "nsmanager/item.py",
     "nsmanager/marks.py",
     "nsmanager/names.py",

@@ -1,0 +1,35 @@
+"""The sets of addresses that the host names of rules were resolved to, in this instance. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from pubsub.topics import NamespaceConfig
+
+HASH_LENGTH = 16  # hexadecimal digits of a name in a set's name
+
+
+def host_sets(config: NamespaceConfig) -> Mapping[str, tuple[str, str]]:
+    """Return the sets of each name that a rule in force names: for itself and names below it, IPv4's and IPv6's.
+
+    Names are in lower case without a final dot. The sets stand in `table inet nsvisor`.
+    """
+    names = {
+        host_suffix(rule.host)
+        for app in config.apps
+        for rule in app.rules or ()
+        if rule.host and (not rule.uplink or rule.uplink in config.uplinks)
+    }
+    return {name: set_names(name) for name in sorted(names)}
+
+
+def host_suffix(host: str) -> str:
+    """Return how a rule's host is known: `*.Example.test.` and `example.test` are the same."""
+    return host.lower().removeprefix("*").strip(".")
+
+
+def set_names(suffix: str) -> tuple[str, str]:
+    """Return the sets of one name: IPv4's and IPv6's."""
+    digest = hashlib.sha256(suffix.encode()).hexdigest()[:HASH_LENGTH]
+    return f"h4_{digest}", f"h6_{digest}"
