@@ -22,13 +22,13 @@ def instance_names(_ctx: click.Context, _param: click.Parameter, incomplete: str
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion_command(shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     bash:  nsvisor completion bash > /etc/bash_completion.d/nsvisor
     zsh:   nsvisor completion zsh > "${fpath[1]}/_nsvisor"
     fish:  nsvisor completion fish > ~/.config/fish/completions/nsvisor.fish
-    """
+    """  # noqa: D301  # click's mark is the character, not the two
     from click.shell_completion import get_completion_class
 
     from supervisor.cli.main import nsvisor

@@ -25,6 +25,7 @@ COMMANDS = {
     "exec": ("run", "Run a command inside the network namespace of an instance."),
     "explain": ("explain", "Tell the way a packet would take, and what decides each step."),
     "get": ("get", "List instances, apps, leases, portmaps, uplinks or tables."),
+    "graph": ("graph.command", "Draw the network: uplinks, instances, apps, port maps, tunnels."),
     "logs": ("logs", "Print the log of an instance."),
     "plan": ("plan", "Print what applying FILEs would change, as shell commands."),
     "run": ("run", "Run a command as an app of an instance."),

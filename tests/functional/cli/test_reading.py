@@ -44,6 +44,14 @@ def test_get_portmaps_uplinks_apps_and_tables(daemon: Daemon) -> None:
     assert "confd/NetworkInstanceConfig" in {table["name"] for table in daemon.get("tables")}
 
 
+@pytest.mark.parametrize("language", ["svg", "dot", "mermaid"])
+def test_graph_draws_what_runs(daemon: Daemon, language: str) -> None:
+    drawn = daemon.cli("graph", "-o", language, "--host", "the box", check=True).stdout
+    for name in ("the box", "eth0", "192.168.0.2/24", "red", "blue", "10.1.0.0/24", "web", "192.168.0.2:8080"):
+        assert name in drawn
+    assert daemon.cli("graph", "-o", language, "--host", "the box", check=True).stdout == drawn
+
+
 def test_a_lease_of_a_running_app_is_listed(daemon: Daemon) -> None:
     daemon.cli("run", "red", "--name", "guest", "--", "true", check=True)
     leases = wait_until(lambda: daemon.get("leases"), what="the lease")
@@ -69,6 +77,7 @@ def test_a_lease_of_a_running_app_is_listed(daemon: Daemon) -> None:
         (("wait", "instance", "red", "--timeout", "soon"), 2),
         (("get", "instances", "--run-dir", "/nowhere"), 4),
         (("down", "--run-dir", "/nowhere"), 4),
+        (("graph", "--run-dir", "/nowhere"), 4),
     ],
 )
 def test_failures_have_stable_exit_codes_and_no_traceback(daemon: Daemon, args: tuple[str, ...], code: int) -> None:
