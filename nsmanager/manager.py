@@ -21,7 +21,7 @@ from nsmanager.contact import keep_in_touch
 from nsmanager.heartbeat import beat
 from nsmanager.item import Item
 from nsmanager.items.address import Address
-from nsmanager.items.link import Link, ports
+from nsmanager.items.link import Link, idle_ports, ports
 from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
@@ -129,6 +129,7 @@ def status(ns: Namespace, config: NamespaceConfig, report: Report) -> NamespaceS
         errors=_texts(report.errors),
         services=services,
         ports=ports(ns, BRIDGE),
+        idle=idle_ports(ns, BRIDGE),
     )
 
 

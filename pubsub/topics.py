@@ -192,6 +192,15 @@ class AppConfig(Message, frozen=True, kw_only=True):
     attach: Attachment | None = None  # default: nothing; `nsvisor run --name` or a DHCP client with the MAC
     rules: tuple[Rule, ...] | None = None  # None: everything is allowed; (): only port maps, DHCP, DNS and metadata
     user_data: str = ""  # for cloud-init, told by the metadata server
+    vlan: int = 0  # of a switch's app: its port is an access port of this VLAN; 0: untagged
+
+
+class SwitchConfig(Message, frozen=True, kw_only=True):
+    """How a `switch` instance passes frames on."""
+
+    shared: bool = False  # the host keeps using the uplink: frames for the apps' MAC addresses go to them
+    stp: bool | None = None  # spanning tree; default: with several uplinks
+    lldp: bool = False  # LLDP frames (01:80:c2:00:00:0e) pass
 
 
 class LogConfig(Message, frozen=True, kw_only=True):
@@ -215,6 +224,7 @@ class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     routes: tuple[StaticRoute, ...] = ()
     dhcp: DhcpConfig = DhcpConfig()
     dns: DnsConfig = DnsConfig()
+    switch: SwitchConfig = SwitchConfig()
     log: LogConfig = LogConfig()
     apps: dict[str, AppConfig] = {}
 
@@ -268,6 +278,8 @@ class NamespaceApp(Message, frozen=True, kw_only=True):
     ifname: str = ""  # its port on the bridge; empty: none expected now
     rules: tuple[Rule, ...] | None = None  # each with a name; None: everything is allowed
     user_data: str = ""
+    any_mac: bool = False  # its port is a link of the host: the MAC addresses behind it are whatever is there
+    vlan: int = 0  # its port is an access port of this VLAN; 0: untagged
 
 
 class AppRoute(Message, frozen=True, kw_only=True):
@@ -297,6 +309,9 @@ class NamespaceConfig(Message, frozen=True, kw_only=True):
     hosts: dict[str, IPv4Address] = {}
     servers: tuple[IPv4Address, ...] = ()  # whom dnsmasq asks; empty: nobody
     apps: tuple[NamespaceApp, ...] = ()
+    outer: tuple[str, ...] = ()  # ifnames of the bridge's ports that lead out: of a switch
+    stp: bool = False
+    lldp: bool = False
     uplinks: tuple[str, ...] = ()  # of the ifnames and labels that rules name, those of the uplinks in use
     log: LogConfig = LogConfig()
 
@@ -350,6 +365,7 @@ class NamespaceStatus(Message, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()  # planned, failed: the command and the kernel's word
     services: tuple[ServiceStatus, ...] = ()
     ports: tuple[str, ...] = ()  # ifnames on the bridge
+    idle: tuple[str, ...] = ()  # those of them without a carrier
     leases: tuple[Lease, ...] = ()
     learned: tuple[LearnedAddress, ...] = ()  # of apps whose addresses come from outside
 
@@ -517,7 +533,7 @@ class AppNetworkStatus(Message, frozen=True, kw_only=True):
     address: IPv4Address | None = None
     mac: str = ""
     attached: bool = False
-    kind: str = ""  # run, container, tap; empty: nothing to attach
+    kind: str = ""  # run, container, netns, tap, link; empty: nothing to attach
     pid: int = 0  # of a run app's first process or the container
     reason: str = ""  # why it is not attached
     addresses: tuple[str, ...] = ()  # all that it was seen with, where they come from outside

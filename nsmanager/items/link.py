@@ -35,6 +35,7 @@ IFLA_GROUP = 27
 IFLA_INFO_KIND = 1
 IFF_UP = 1
 IFF_LOOPBACK = 8
+IFF_LOWER_UP = 0x10000  # carrier (if.h)
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, changed flags
 MADE_HERE = ("bridge",)  # kinds that a plan creates; links of the others are made, and deleted, by somebody else
 
@@ -137,6 +138,13 @@ def ports(ns: Namespace, bridge: str) -> tuple[str, ...]:
     index = next((i for i, name in ns.ifnames.items() if name == bridge), 0)
     found = [string(fields[IFLA_IFNAME]) for _, fields in ns.links if number(fields.get(IFLA_MASTER)) == index]
     return tuple(sorted(found)) if index else ()
+
+
+def idle_ports(ns: Namespace, bridge: str) -> tuple[str, ...]:
+    """Return the names of those of a bridge's ports that have no carrier, as the links were last read."""
+    names = ports(ns, bridge)
+    found = [string(f[IFLA_IFNAME]) for m, f in ns.links if not IFINFOMSG.unpack_from(m)[3] & IFF_LOWER_UP]
+    return tuple(sorted({*names}.intersection(found)))
 
 
 def _decode(message: bytes, found: dict[int, bytes], names: dict[int, str]) -> Link:
