@@ -15,6 +15,7 @@ from pubsub.reference import topics_reference
 from pubsub.schema import schema
 from pubsub.topics import (
     AppConfig,
+    Attachment,
     DhcpConfig,
     DnsConfig,
     EndpointProbe,
@@ -22,6 +23,7 @@ from pubsub.topics import (
     NextHopProbe,
     StaticRoute,
     SupervisorSettings,
+    SwitchConfig,
     UplinkConfig,
 )
 
@@ -52,7 +54,7 @@ def test_the_examples_are_right(text: str) -> None:
 
 def test_every_field_is_documented() -> None:
     words = (DOCS / "config.md").read_text()
-    instance = (NetworkInstanceConfig, AppConfig, DhcpConfig, DnsConfig, StaticRoute)
+    instance = (NetworkInstanceConfig, AppConfig, Attachment, SwitchConfig, DhcpConfig, DnsConfig, StaticRoute)
     for message in (*instance, UplinkConfig, NextHopProbe, EndpointProbe, SupervisorSettings):
         for field in message.__struct_fields__:
             assert f"`{field}`" in words, f"docs/config.md doesn't tell of {message.__name__}.{field}"
