@@ -26,6 +26,7 @@ from pubsub.values import (
     IpAddress,
     MacAddress,
     Network,
+    PeerAddress,
     PortMap,
     PortRange,
     Rate,
@@ -58,6 +59,7 @@ _TEXTS: dict[type, JsonSchema] = {
         "description": "icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH",
     },
     IpAddress: {"type": "string", "pattern": r"^[0-9a-fA-F:.]+$", "description": "address of either family"},
+    PeerAddress: {"type": "string", "pattern": r"^[0-9a-fA-F:.]+$", "description": "address of the peer, no name"},
     Network: {
         "type": "string",
         "pattern": r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",

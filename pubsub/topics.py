@@ -21,6 +21,7 @@ from pubsub.values import (
     IpAddress,
     MacAddress,
     Network,
+    PeerAddress,
     PortMap,
     PortRange,
     Rate,
@@ -210,6 +211,34 @@ class LogConfig(Message, frozen=True, kw_only=True):
     dns: bool = False  # a record of each DNS query of an app, see DnsQuery
 
 
+class IpsecConnection(Message, frozen=True, kw_only=True):
+    """A tunnel by IKEv2 (RFC 7296) to one peer. The key is its name. Proof is `secret_file`, or the other three files.
+
+    Files belong to root and only root may read them.
+    """
+
+    remote: PeerAddress
+    remote_subnets: tuple[Network, ...]  # what is reached by it
+    local_subnets: tuple[Network, ...] = ()  # what the peer reaches by it; default: the instance's subnet, and subnet6
+    secret_file: str = ""  # the shared secret (PSK): the file's text without its last newline
+    certificate_file: str = ""  # PEM
+    key_file: str = ""  # of the certificate, PEM without a passphrase
+    ca_file: str = ""  # who signed the peer's certificate, PEM
+    local_id: str = ""  # how we call ourselves: a name, an address, a DN; default: the certificate's subject
+    remote_id: str = ""  # how the peer must call itself; default: its address
+    proposals: tuple[str, ...] = ()  # for IKE, in strongSwan's words; default: AES-256 with ECDH or MODP groups
+    esp_proposals: tuple[str, ...] = ()  # for ESP
+    dpd: Interval = Interval(10.0)  # of silence until the peer is asked whether it lives
+    rekey: Duration = Duration(3600)  # until ESP gets new keys
+    rekey_ike: Duration = Duration(4 * 3600)
+
+
+class VpnConfig(Message, frozen=True, kw_only=True):
+    """The tunnels of a VPN instance: its only ways out."""
+
+    connections: dict[str, IpsecConnection] = {}
+
+
 class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     """One network instance as its user wants it. The key is its name."""
 
@@ -226,6 +255,7 @@ class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     dns: DnsConfig = DnsConfig()
     switch: SwitchConfig = SwitchConfig()
     log: LogConfig = LogConfig()
+    vpn: VpnConfig | None = None  # of type vpn only
     apps: dict[str, AppConfig] = {}
 
 
@@ -289,6 +319,24 @@ class AppRoute(Message, frozen=True, kw_only=True):
     via: IPv4Address  # the app's
 
 
+class NamespaceTunnel(Message, frozen=True, kw_only=True):
+    """A tunnel, every choice made. Its secrets lie in the instance's folder."""
+
+    name: str
+    remote: IpAddress
+    remote_subnets: tuple[Network, ...]
+    local_subnets: tuple[Network, ...]
+    certificates: bool  # False: by a shared secret
+    local_id: str
+    remote_id: str
+    proposals: tuple[str, ...]
+    esp_proposals: tuple[str, ...]
+    dpd: Interval
+    rekey: Duration
+    rekey_ike: Duration
+    secrets: str = ""  # changes when one of the files does, and tells nothing of what is in it; empty: one is missing
+
+
 class NamespaceConfig(Message, frozen=True, kw_only=True):
     """All that a manager needs to know, every choice made. The key is the instance's name."""
 
@@ -314,6 +362,13 @@ class NamespaceConfig(Message, frozen=True, kw_only=True):
     lldp: bool = False
     uplinks: tuple[str, ...] = ()  # of the ifnames and labels that rules name, those of the uplinks in use
     log: LogConfig = LogConfig()
+    tunnels: tuple[NamespaceTunnel, ...] = ()  # of type vpn
+    tunnel_mtu: int = 0  # bytes that fit into a packet through a tunnel; 0: none is planned
+
+    @property
+    def apps_mtu(self) -> int:
+        """Return how many bytes the apps' packets may have on their way out."""
+        return self.tunnel_mtu or self.mtu
 
     @property
     def router(self) -> IPv4Interface:
@@ -356,6 +411,26 @@ class ServiceStatus(Message, frozen=True, kw_only=True):
     error: str = ""
 
 
+class TunnelStatus(Message, frozen=True, kw_only=True):
+    """A tunnel as it is."""
+
+    name: str
+    up: bool  # packets pass
+    reason: str = ""  # why they don't
+    local: str = ""  # address:port, of the instance's link; NAT on the way changes it
+    remote: str = ""  # address:port
+    esp: str = ""  # who encrypts: `kernel` or `user space`
+    cipher: str = ""  # of ESP, as AES_GCM_16-256
+    networks: tuple[str, ...] = ()  # as `10.1.0.0/24 === 10.2.0.0/24`
+    since: float = 0.0  # seconds since the epoch when the peers proved to each other who they are
+    sent_bytes: int = 0  # since charon was started
+    sent_packets: int = 0
+    received_bytes: int = 0
+    received_packets: int = 0
+    rekeys: int = 0  # of ESP, since the manager was born
+    last_error: str = ""  # stays after it is mended
+
+
 class NamespaceStatus(Message, frozen=True, kw_only=True):
     """What a manager found and did. The key is the instance's name; the first one says: ready."""
 
@@ -368,6 +443,7 @@ class NamespaceStatus(Message, frozen=True, kw_only=True):
     idle: tuple[str, ...] = ()  # those of them without a carrier
     leases: tuple[Lease, ...] = ()
     learned: tuple[LearnedAddress, ...] = ()  # of apps whose addresses come from outside
+    tunnels: tuple[TunnelStatus, ...] = ()
 
 
 class InterfaceCounters(Message, frozen=True, kw_only=True):

@@ -168,6 +168,22 @@ class IpAddress(Text):
         return str(self.ip)
 
 
+class PeerAddress(IpAddress):
+    """The address of who is at the other end of a tunnel."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address. Raises ValueError with the remedy: a name would be asked for outside of the tunnel."""
+        try:
+            return cls(ipaddress.ip_address(text))
+        except ValueError:
+            raise ValueError(
+                "not an address; write it as 203.0.113.1: a name would be asked for in the clear, outside of the tunnel"
+            ) from None
+
+
 class PortRange(Text):
     """One port or `first-last`, both inclusive."""
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pubsub import codec
 from pubsub.config.rules_routes import check_routes
 from pubsub.config.rules_settings import INSTANCE_PREFIXLEN6
+from pubsub.config.rules_vpn import check_vpn
 from pubsub.config.rules_words import (
     ALL_UPLINKS,
     Finding,
@@ -58,6 +59,7 @@ def validate(
         *_mtu(config),
         *_uplinks(config),
         *check_routes(config, settings),
+        *check_vpn(config, settings),
         *_dhcp(config.dhcp, config),
         *_dns(config.dns),
         *_apps(config),
