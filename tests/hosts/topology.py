@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ GATEWAY = "198.51.100.254"  # the gateway's address on the web server's side
 GATEWAY6 = "2001:db8:ffff::fe"
 NAME = "www.example.test"
 WHO = "who.example.test"  # each uplink's resolver has another address for it: 192.0.2.1 is that of the first
+NAME_TTL = 60  # seconds, of the names that a test adds
 MODEM_PORTS = "8080-8089"  # TCP ports that a modem leads to its host
 ADVERTISEMENTS = """\
 interface {port} {{
@@ -35,11 +37,15 @@ class Topology:
     `lan`: all uplinks are in 192.168.0.0/24, one LAN with one gateway: .2, .3, …
     `modems`: each uplink is 192.168.100.2/24 behind a gateway of its own, 192.168.100.1, which hides it behind the
     address that `outside` sees: 203.0.113.1, .5, …; its ports MODEM_PORTS lead to the host.
+    `names`: more names of `outside`, each with the last number of an address of its own, for NAME_TTL.
     """
 
-    def __init__(self, uplinks: int = 1, *, ipv6: bool = False, lan: bool = False, modems: bool = False) -> None:
+    def __init__(
+        self, uplinks: int = 1, *, ipv6: bool = False, lan: bool = False, modems: bool = False,
+        names: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self._stack = contextlib.ExitStack()
-        self.ipv6, self.lan = ipv6, lan
+        self.ipv6, self.lan, self.names = ipv6, lan, names or {}
         try:
             self.host = self._stack.enter_context(Host("host"))
             self.outside = self._stack.enter_context(Host("outside"))
@@ -77,6 +83,28 @@ class Topology:
         if self.ipv6:
             self.gateway.sh(f"sysctl -qw net.ipv6.conf.all.forwarding=1; ip addr add {GATEWAY6}/64 dev out0")
             self.outside.sh(f"ip addr add {OUTSIDE6}/64 dev eth0")
+
+        for number in self.names.values():
+            self.outside.sh(f"ip addr add {near(OUTSIDE, number)}/24 dev eth0")
+            if self.ipv6:
+                self.outside.sh(f"ip addr add {near(OUTSIDE6, number)}/64 dev eth0")
+
+    def add_served_uplink(self) -> Cable:
+        """Join one more uplink, on which the host has no address: the gateway has a DHCP server, DNS and RA there."""
+        number = len(self.uplinks)
+        network, network6 = f"192.168.{number}", f"2001:db8:{number}:"
+        cable = Cable(self.host, f"eth{number}", self.gateway, f"up{number}", "", f"{network}.1")
+        connect(self.host, cable.ifname, self.gateway, cable.port)
+        self.gateway.sh(f"ip addr add {cable.router}/24 dev {cable.port}")
+        self.outside.sh(f"ip route add {network}.0/24 via {GATEWAY}")
+        more = [f"interface={cable.port}", f"dhcp-range={network}.100,{network}.150,12h", "dhcp-authoritative"]
+        more += [f"dhcp-leasefile=/run/leases{number}"]
+        if self.ipv6:
+            self.gateway.sh(f"ip addr add {network6}:1/64 dev {cable.port}")
+            self.outside.sh(f"ip route add {network6}:/64 via {GATEWAY6}")
+            more += ["enable-ra", f"dhcp-range=::,constructor:{cable.port},ra-only"]
+        self._serve_names_on(number, cable, *more)
+        return cable
 
     def _connect_uplinks(self, count: int) -> None:
         """Join host's eth<number> and gateway's up<number>; the first one carries the host's default route."""
@@ -137,20 +165,28 @@ class Topology:
         for number, cable in enumerate(self.uplinks):
             if number and self.lan:
                 break
-            base = f"/run/dnsmasq{number}"
-            config = ["no-resolv", "no-hosts", "bind-interfaces", f"pid-file={base}.pid", "user=root"]
-            config += ["log-queries", f"log-facility={base}.log"]  # a proof of who asked what
-            six = f",{OUTSIDE6}" if self.ipv6 else ""
-            config += [
-                "local=/example.test/",
-                f"host-record={NAME},{OUTSIDE}{six}",
-                f"host-record={WHO},192.0.2.{number + 1}",
-            ]
-            config += [f"listen-address={cable.router}", "except-interface=lo", "local-ttl=0"]
-            cable.gateway.put_file(f"{base}.conf", "\n".join(config) + "\n")
-            cable.gateway.run(["dnsmasq", f"--conf-file={base}.conf"])
+            self._serve_names_on(number, cable)
         self.host.put_file("/etc/resolv.conf", f"nameserver {self.uplinks[0].router}\n")
+
+    def _serve_names_on(self, number: int, cable: Cable, *more: str) -> None:
+        base = f"/run/dnsmasq{number}"
+        config = ["no-resolv", "no-hosts", "bind-interfaces", f"pid-file={base}.pid", "user=root"]
+        config += ["log-queries", f"log-facility={base}.log"]  # a proof of who asked what
+        six = f",{OUTSIDE6}" if self.ipv6 else ""
+        config += ["local=/example.test/", f"host-record={NAME},{OUTSIDE}{six}"]
+        config += [f"host-record={WHO},192.0.2.{number + 1}"]
+        for name, last in self.names.items():
+            six = f",{near(OUTSIDE6, last)}" if self.ipv6 else ""
+            config += [f"host-record={name},{near(OUTSIDE, last)}{six},{NAME_TTL}"]
+        config += [f"listen-address={cable.router}", "except-interface=lo", "local-ttl=0", *more]
+        cable.gateway.put_file(f"{base}.conf", "\n".join(config) + "\n")
+        cable.gateway.run(["dnsmasq", f"--conf-file={base}.conf"])
 
     def dns_log(self, number: int = 0) -> str:
         """Return what the resolver of an uplink was asked and answered."""
         return self.uplinks[number].gateway.read_file(f"/run/dnsmasq{number}.log")
+
+
+def near(address: str, last: int) -> str:
+    """Return the address beside OUTSIDE or OUTSIDE6 that ends with a number, in decimal digits."""
+    return address.removesuffix("1") + str(last)

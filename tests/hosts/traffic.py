@@ -1,11 +1,12 @@
-"""Traffic for tests: a web page, a UDP echo, a numbered stream that counts its losses, a marked frame.
+"""Traffic for tests: a web page, a UDP echo, a numbered stream that counts its losses, a long download, a marked frame.
 
-Run as a script inside a host, an instance or an app (`python -SE traffic.py page|echo|stream|frame …`, so it imports
-only the standard library); imported, it gives `Stream`, the test's side of the numbered stream.
+Run as a script inside a host, an instance or an app (`python -SE traffic.py page|echo|stream|download|frame …`, so it
+imports only the standard library); imported, it gives `Stream`, the test's side of numbered stream and download.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import select
@@ -26,17 +27,20 @@ SILENCE = 5.0  # seconds without any answer after which a stream that was stoppe
 WINDOW = 100  # datagrams under way; a socket's buffer holds more than twice as many
 PROBE = 0.1  # seconds between two datagrams when so many are without an answer
 BEHIND = 50  # numbers; what hasn't come when those so much later have is lost: CPUs reorder by less
+LONG_PATH = "/long"  # of a page without an end
+CHUNK = bytes(range(256)) * 64
+PACE = 0.02  # seconds between two chunks: 0.8 MB/s, which leaves a small machine to what is tested
 FRAME_TYPE = 0x88B5  # IEEE 802 local experimental: no kernel does anything with it
 
 
 class Stream:
-    """A running numbered stream: `process` is one that runs this file's `stream`, wherever."""
+    """A running numbered stream or download: `process` is one that runs this file's `stream`, wherever."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def stop(self) -> dict[str, Any]:
-        """Stop sending, await the last answers; return `sent`, `received`, `lost` and more for a message."""
+        """Stop, await the last answers; return `sent`, `received`, `lost` and more for a message."""
         self.process.send_signal(signal.SIGINT)
         output, _ = self.process.communicate(timeout=HANGS)
         counted: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -44,16 +48,27 @@ class Stream:
 
 
 def page(port: str, text: str) -> None:
-    """Serve one page that tells who asked."""
+    """Serve one page that tells who asked, and a long one."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == LONG_PATH:
+                self.send_long()
+                return
             asker = self.client_address[0].removeprefix("::ffff:")  # RFC 4291, 2.5.5.2: an IPv4 address
             body = f"{text} to {asker}\n".encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def send_long(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # until the client has enough
+                while True:
+                    self.wfile.write(CHUNK)
+                    time.sleep(PACE)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -128,6 +143,33 @@ def stream(address: str, port: str, rate: str = "1000") -> None:
     )
 
 
+def download(address: str, port: str) -> None:
+    """Read a page's long form until SIGINT; print as JSON how many bytes came and how many of them were wrong."""
+    running = True
+
+    def stop(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal running
+        running = False
+
+    signal.signal(signal.SIGINT, stop)
+    expected = CHUNK * 8
+    received = lost = 0
+    with socket.create_connection((address, int(port)), HANGS) as connection:
+        connection.sendall(f"GET {LONG_PATH} HTTP/1.0\r\n\r\n".encode())
+        reader = connection.makefile("rb", buffering=len(CHUNK))
+        while reader.readline().strip():
+            pass
+        print("ready", flush=True)
+        while running:
+            data = reader.read1(len(CHUNK))
+            if not data:
+                break
+            start = received % len(CHUNK)
+            lost += 0 if data == expected[start : start + len(data)] else len(data)
+            received += len(data)
+    print(json.dumps({"received": received, "lost": lost, "broken": running}))
+
+
 def frame(ifname: str, text: str) -> None:
     """Send one frame that nobody answers and every capture on the link sees."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packet:
@@ -136,5 +178,11 @@ def frame(ifname: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    MODES: dict[str, Callable[..., None]] = {"page": page, "echo": echo, "stream": stream, "frame": frame}
+    MODES: dict[str, Callable[..., None]] = {
+        "page": page,
+        "echo": echo,
+        "stream": stream,
+        "download": download,
+        "frame": frame,
+    }
     MODES[sys.argv[1]](*sys.argv[2:])
