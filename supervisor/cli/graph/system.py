@@ -41,14 +41,15 @@ def draw(system: System) -> Picture:
     )
     nodes = [_uplink(name, system) for name in uplinks]
     edges = [
-        Edge(_id("uplink", name), _id("instance", one.name), tone=_tone_of_uplink(name, system))
+        Edge(_id("uplink", name), _id("instance", one.name), tone=_tone_of_uplink(name, system), tunnel=_tunnelled(one))
         for one in instances
         for name in sorted(in_use(one), key=natural)
     ]
     outer, ways = _outside(uplinks, system)
+    peers, tunnels = _tunnels(instances, system)
     apps, links = _apps(instances, system)
     nodes += [*(_instance(one) for one in instances), *apps]
-    return Picture(system.host, (*outer, *nodes), (*ways, *edges, *links))
+    return Picture(system.host, (*peers, *outer, *nodes), (*ways, *tunnels, *edges, *links))
 
 
 def in_use(instance: topics.NetworkInstanceStatus) -> tuple[str, ...]:
@@ -94,6 +95,25 @@ def _outside(uplinks: Iterable[str], system: System) -> tuple[list[Node], list[E
             label = f"{gateways[0]}{' …' if gateways[1:] else ''}" if gateways else ""
             ways.append(Edge(OUTSIDE, _id("uplink", name), label, _tone_of_uplink(name, system)))
     return [Node(OUTSIDE, Column.OUTSIDE, OUTSIDE)] if ways else [], ways
+
+
+def _tunnelled(status: topics.NetworkInstanceStatus) -> bool:
+    return status.type is InstanceType.VPN
+
+
+def _tunnels(instances: Iterable[topics.NetworkInstanceStatus], system: System) -> tuple[list[Node], list[Edge]]:
+    """Return the far ends of tunnels, and the lines from them to the uplinks by which they are reached."""
+    nodes, edges = [], []
+    for instance in instances:
+        status = system.managers.get(instance.name)
+        for tunnel in sorted(status.tunnels, key=lambda one: natural(one.name)) if status else ():
+            peer = _id("peer", f"{instance.name}/{tunnel.name}")
+            tone = Tone.GOOD if tunnel.up else Tone.BAD
+            state = f"ESP in {tunnel.esp}" if tunnel.up else tunnel.reason or "down"
+            lines = [tunnel.remote] if tunnel.remote else []
+            nodes.append(Node(peer, Column.PEER, tunnel.name, (*lines, *tunnel.networks, state), tone))
+            edges += [Edge(peer, _id("uplink", name), tone=tone, tunnel=True) for name in in_use(instance)]
+    return nodes, edges
 
 
 def _instance(status: topics.NetworkInstanceStatus) -> Node:

@@ -10,10 +10,12 @@ from pubsub.topics import (
     Attachment,
     DeviceNetworkStatus,
     InstanceType,
+    NamespaceStatus,
     NetworkInstanceConfig,
     NetworkInstanceStatus,
     PortMapStatus,
     State,
+    TunnelStatus,
 )
 from supervisor.cli.graph import System
 
@@ -37,6 +39,13 @@ def app(number: int, of: str, address: str, **more: object) -> AppNetworkStatus:
     """Return an app of an instance."""
     fields: dict[str, object] = {"address": IPv4Address(address) if address else None, "attached": True, **more}
     return AppNetworkStatus(instance=of, app=f"app{number}", kind="netns", **fields)  # type: ignore[arg-type]
+
+
+def manager(cloud: str, address: str) -> NamespaceStatus:
+    """Return what the manager of a VPN instance says."""
+    networks = ("10.10.10.0/24 === 192.168.0.0/24",)
+    tunnel = TunnelStatus(name=cloud, up=True, remote=f"{address}:4500", esp="user space", networks=networks)
+    return NamespaceStatus(ready=True, tunnels=(tunnel,))
 
 
 def edge_node() -> System:
@@ -67,7 +76,7 @@ def edge_node() -> System:
         uplinks={f"eth{number}": uplink(number, cost=10 * number) for number in range(3)},
         instances={one.name: one for one in instances},
         apps={f"{one.instance}/{one.app}": one for one in apps},
-        managers={},
+        managers={"ni4": manager("cloud1", "192.168.111.1"), "ni5": manager("cloud2", "192.168.222.1")},
         configs={
             one.name: NetworkInstanceConfig(
                 apps={
@@ -102,6 +111,8 @@ def trouble() -> System:
         uplinks={"wwan0": down, "eth0": idle},
         instances={"red": failed, "blue": alone},
         apps={"red/web": away, "blue/web": free},
-        managers={},
+        managers={
+            "red": NamespaceStatus(ready=False, tunnels=(TunnelStatus(name="far", up=False, reason="no answer"),))
+        },
         configs={},
     )

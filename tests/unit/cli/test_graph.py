@@ -38,6 +38,9 @@ def test_the_svg_parses_and_names_everything() -> None:
             assert name in texts, (name, texts)
         for status in system.instances.values():
             assert status.subnet is None or str(status.subnet) in texts
+            for tunnel in system.managers[status.name].tunnels if status.name in system.managers else ():
+                assert tunnel.name in texts
+                assert set(tunnel.networks) <= set(texts)
             for one in status.portmaps:
                 assert any(one.outer in text for text in texts), (one, texts)
         assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
