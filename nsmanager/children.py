@@ -9,9 +9,11 @@ import errno
 import os
 import select
 import signal
+import socket
 import time
 
 LAUNCH_TIMEOUT = 10.0  # seconds for a service to say that it runs
+ASK_AGAIN = 0.02  # seconds between two looks whether it answers
 STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
 FIRST_DELAY = 1.0  # seconds at least between two starts
 LONGEST_DELAY = 30.0  # seconds between the starts of a service that keeps dying
@@ -71,6 +73,27 @@ class Children:
             status = _wait(pid)
             self._reap_strangers()
         return status
+
+    async def start(self, name: str, argv: tuple[str, ...], path: str) -> str:
+        """Run a command that stays; return when it answers at a socket, or what went wrong.
+
+        Raises OSError, and TimeoutError: then it was killed.
+        """
+        pid = _spawn(argv)
+        if name in self.children:
+            self.forget(name)
+        self.children[name] = child = self._watch(pid, os.pidfd_open(pid))
+        try:
+            async with asyncio.timeout(LAUNCH_TIMEOUT):
+                while not _answers(path):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(ASK_AGAIN):
+                            await child.ended.wait()
+                            return "died at once; see the instance's log"
+        except TimeoutError:
+            await self.stop(name)
+            raise
+        return ""
 
     def adopt(self, name: str, pid: int) -> int:
         """Watch a running process as a service; return its identity, 0 when it isn't alive or isn't ours."""
@@ -192,6 +215,13 @@ def _spawn(argv: tuple[str, ...]) -> int:
     signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE]
     environment = {"PATH": PATH, "LC_ALL": "C"}
     return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=signals, setsigmask=[])
+
+
+def _answers(path: str) -> bool:
+    """Tell whether somebody listens at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.setblocking(False)
+        return caller.connect_ex(path) == 0
 
 
 def _wait(pid: int) -> int:

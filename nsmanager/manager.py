@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import dataclasses
 import grp
 import logging
 import os
@@ -33,6 +34,7 @@ from nsmanager.namespace import Namespace
 from nsmanager.place import Place
 from nsmanager.plan import plan
 from nsmanager.reconcile import Report, reconcile
+from nsmanager.vpn.esp import kernel_has_esp
 from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
@@ -92,6 +94,8 @@ async def keep_reconciled(ns: Namespace, place: Place, board: Board) -> None:
         config = board.config
         wait = FULL_PASS
         if config is not None:
+            if config.tunnels and not place.kernel_esp:
+                place = dataclasses.replace(place, kernel_esp=kernel_has_esp())
             board.plan = plan(config, place)
             report = await reconcile(ns, board.plan, KINDS)
             told = _log(report, told)

@@ -6,6 +6,7 @@ import hashlib
 from ipaddress import IPv6Address, IPv6Network
 
 BRIDGE = "br0"
+TUNNEL = "ipsec0"  # of all tunnels of an instance; so does charon call the one that it makes itself
 
 
 def bridge_mac(instance: str) -> str:

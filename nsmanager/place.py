@@ -15,6 +15,7 @@ class Place:
     state_dir: Path
     user: str = "nobody"  # whom services become; user 65534, by whatever name the host has for it
     group: str = "nogroup"
+    kernel_esp: bool = False  # the kernel has ESP and the links for it; asked where there are tunnels only
 
     @property
     def run(self) -> Path:

@@ -13,13 +13,18 @@ from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
-from nsmanager.names import BRIDGE, bridge_mac, eui64
+from nsmanager.names import BRIDGE, TUNNEL, bridge_mac, eui64
 from nsmanager.place import Place
-from nsmanager.services import dnsmasq, radvd
+from nsmanager.services import charon, dnsmasq, radvd
+from nsmanager.vpn import routing
 from pubsub.topics import NamespaceConfig, NamespaceLink
 
 # In the order of their start; one that the config has no use for returns None.
-SERVICES: tuple[Callable[[NamespaceConfig, Place], Service | None], ...] = (dnsmasq.service, radvd.service)
+SERVICES: tuple[Callable[[NamespaceConfig, Place], Service | None], ...] = (
+    dnsmasq.service,
+    radvd.service,
+    charon.service,
+)
 ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
 LINK_LOCAL = IPv6Network("fe80::/64")
@@ -32,8 +37,12 @@ def plan(config: NamespaceConfig, place: Place) -> tuple[Item, ...]:
         *tables(config),
         *_sysctls(config),
         Link("lo", kind="loopback"),
+        *routing.closed(config),
         *(_link(config.link, config) if config.link is not None else ()),
         *_bridge(config, place),
+        *routing.inside(config),
+        *_tunnel(config, place),
+        *(Link(ifname, mtu=config.port_mtu, master=BRIDGE) for ifname in config.outer),
         *(Link(app.ifname, mtu=config.port_mtu, master=BRIDGE) for app in config.apps if app.ifname),
         *(service for service in services if service is not None),
     )
@@ -80,15 +89,25 @@ def _link(link: NamespaceLink, config: NamespaceConfig) -> Iterator[Item]:
 def _bridge(config: NamespaceConfig, place: Place) -> Iterator[Item]:
     """Yield the bridge of the apps, its addresses, and the routes by apps that are routers."""
     mac = bridge_mac(place.name)
-    yield Link(BRIDGE, kind="bridge", mtu=config.mtu, mac=mac)
+    yield Link(BRIDGE, kind="bridge", mtu=config.apps_mtu, mac=mac)
     yield from _ipv6(BRIDGE, on=config.bridge6 is not None)
-    yield Address(BRIDGE, config.router)
+    if config.bridge is not None:
+        yield Address(BRIDGE, config.bridge)
     if config.bridge6 is not None:
         # Not the kernel's own, which waits for a carrier and for duplicates: radvd and DHCPv6 speak from it.
         yield Address(BRIDGE, IPv6Interface((eui64(LINK_LOCAL, mac), LINK_LOCAL.prefixlen)))
         yield Address(BRIDGE, config.bridge6)
     for route in config.app_routes:
         yield Route(route.to, via=route.via, dev=BRIDGE)
+
+
+def _tunnel(config: NamespaceConfig, place: Place) -> Iterator[Item]:
+    """Yield the link of the tunnels, and what is reached by it."""
+    first, *rest = routing.through(config, place) if config.tunnels else (None,)
+    if first is not None:
+        yield first
+        yield from _ipv6(TUNNEL, on=config.bridge6 is not None)
+        yield from rest
 
 
 def _ipv6(ifname: str, *, on: bool) -> Iterator[Sysctl]:

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 
+from nsmanager.names import TUNNEL
+from nsmanager.vpn.routing import remote_networks
 from pubsub.topics import InstanceType, NamespaceConfig
 
 
@@ -36,6 +38,10 @@ def _by_link(config: NamespaceConfig) -> tuple[Exit, ...]:
     return (Exit(config.link.ifname),) if config.link is not None else ()
 
 
+def _by_tunnel(config: NamespaceConfig) -> tuple[Exit, ...]:
+    return (Exit(TUNNEL, to=remote_networks(config), snat=False, inbound=Inbound.ALL),) if config.tunnels else ()
+
+
 def _nowhere(_config: NamespaceConfig) -> tuple[Exit, ...]:
     return ()
 
@@ -43,5 +49,5 @@ def _nowhere(_config: NamespaceConfig) -> tuple[Exit, ...]:
 EXITS: dict[InstanceType, Callable[[NamespaceConfig], tuple[Exit, ...]]] = {
     InstanceType.LOCAL: _by_link,
     InstanceType.SWITCH: _nowhere,  # what is bridged isn't routed
-    InstanceType.VPN: _nowhere,
+    InstanceType.VPN: _by_tunnel,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
+from nsmanager.firewall import sealed
+from nsmanager.firewall.exit import Exit, Inbound, exits
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
 from nsmanager.names import BRIDGE
@@ -87,9 +89,10 @@ def table(config: NamespaceConfig) -> NftTable:
         forward6=FORWARD6.format(**names) if on6 else "",
         forward_apps="".join(FORWARD_APP.format(**names, to=route.to) for route in config.app_routes),
         clamp=CLAMP if link else "",
-        forward_link=_through(link) if link else "",
+        forward_link="".join(_through(one) for one in exits(config)),
     )
-    if link is not None:
+    text += sealed.chains(config)
+    if link is not None and any(one.snat for one in exits(config)):
         text += _nat(config, link)
     return NftTable("inet", NFT_TABLE, text)
 
@@ -102,11 +105,25 @@ def _from_host(link: NamespaceLink, *, on6: bool) -> str:
     return rules
 
 
-def _through(link: NamespaceLink) -> str:
+def _through(way: Exit) -> str:
     # What conntrack calls invalid passes NAT untranslated.
-    outwards = f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" ct state invalid drop\n'
-    outwards += f'\t\tiifname "{BRIDGE}" oifname "{link.ifname}" accept\n'
-    return outwards + f'\t\tiifname "{link.ifname}" oifname "{BRIDGE}" ct status dnat accept\n'
+    rules = f'\t\tiifname "{BRIDGE}" oifname "{way.ifname}" ct state invalid drop\n'
+    for matched in _matches(way, "daddr"):
+        rules += f'\t\tiifname "{BRIDGE}" oifname "{way.ifname}" {matched}accept\n'
+    if way.inbound is Inbound.PORTMAPS:
+        return rules + f'\t\tiifname "{way.ifname}" oifname "{BRIDGE}" ct status dnat accept\n'
+    for matched in _matches(way, "saddr"):
+        rules += f'\t\tiifname "{way.ifname}" oifname "{BRIDGE}" {matched}accept\n'
+    return rules
+
+
+def _matches(way: Exit, end: str) -> list[str]:
+    """Return what matches the networks of an exit, of each version of IP."""
+    found = []
+    for version, ip in ((4, "ip"), (6, "ip6")):
+        networks = [str(network) for network in way.to if network.version == version]
+        found += [f"{ip} {end} {{ {', '.join(networks)} }} "] if networks else []
+    return found if way.to else [""]
 
 
 def _nat(config: NamespaceConfig, link: NamespaceLink) -> str:

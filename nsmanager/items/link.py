@@ -33,11 +33,13 @@ IFLA_MASTER = 10
 IFLA_LINKINFO = 18
 IFLA_GROUP = 27
 IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+IFLA_XFRM_IF_ID = 2
 IFF_UP = 1
 IFF_LOOPBACK = 8
 IFF_LOWER_UP = 0x10000  # carrier (if.h)
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, changed flags
-MADE_HERE = ("bridge",)  # kinds that a plan creates; links of the others are made, and deleted, by somebody else
+MADE_HERE = ("bridge", "xfrm")  # kinds that a plan creates; the others are made, and deleted, by somebody else
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +49,13 @@ class Link(Item):
     stage: ClassVar[int] = 10
 
     ifname: str
-    kind: str = ""  # `bridge` is made when it is absent; `loopback` and empty: must exist
+    kind: str = ""  # those of MADE_HERE are made when they are absent; `loopback` and empty: must exist
     mtu: int = 0  # bytes
     up: bool = True
     master: str = ""  # ifname of the bridge that it is a port of
     mac: str = ""
     ours: bool = True  # observed: it carries our group
+    if_id: int = 0  # of an xfrm link: the IPsec policies that are its own
 
     @property
     def key(self) -> Key:
@@ -60,7 +63,8 @@ class Link(Item):
 
     def __str__(self) -> str:
         if self.kind in MADE_HERE:
-            return f"ip link add {self.ifname}{self._settings()} group {LINK_GROUP}{' up' * self.up} type {self.kind}"
+            kind = self.kind + (f" if_id {self.if_id}" if self.if_id else "")
+            return f"ip link add {self.ifname}{self._settings()} group {LINK_GROUP}{' up' * self.up} type {kind}"
         return f"ip link set {self.ifname}{self._settings()}{' up' * self.up}"
 
     def undo(self) -> str:
@@ -97,7 +101,10 @@ class Link(Item):
         if self.kind not in MADE_HERE:
             raise NotYet(f"link {self.ifname} is not there yet")
         body = IFINFOMSG.pack(0, 0, 0, IFF_UP * self.up, IFF_UP) + text(IFLA_IFNAME, self.ifname)
-        body += u32(IFLA_GROUP, LINK_GROUP) + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, self.kind)) + self._fields(ns)
+        info = text(IFLA_INFO_KIND, self.kind)
+        if self.if_id:
+            info += nested(IFLA_INFO_DATA, u32(IFLA_XFRM_IF_ID, self.if_id))
+        body += u32(IFLA_GROUP, LINK_GROUP) + nested(IFLA_LINKINFO, info) + self._fields(ns)
         ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
     async def replace(self, ns: Namespace, old: Observed, /) -> None:

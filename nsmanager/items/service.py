@@ -1,4 +1,6 @@
-"""A service: a process that puts itself into the background, with its files. Supervised by the manager.
+"""A service: a process that puts itself into the background or answers at a socket, with its files.
+
+Supervised by the manager.
 
 Beside its files lies `NAME.running`: which process it is, and the digests of what it was started with and last told to
 read. So a manager that comes back adopts what runs, and starts or reloads only what differs.
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 RUNNING_SUFFIX = ".running"
 DIGEST_LENGTH = 32  # hexadecimal digits
+INSTALL_RETRY = 5.0  # seconds between two looks whether what is missing was installed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +32,14 @@ class Service(Item):
     stage: ClassVar[int] = 70
 
     name: str
-    argv: tuple[str, ...]  # must return 0 when the service works, and leave it running in the background
+    # Must return 0 when the service works, and leave it running in the background; with `socket` it stays itself.
+    argv: tuple[str, ...]
     pid_file: str
     files: tuple[tuple[str, str], ...] = ()  # path and text; a change needs a restart
     reloadable: tuple[tuple[str, str], ...] = ()  # path and text; a change needs a SIGHUP
     ifname: str = ""  # link that it serves; when that is made anew, the service is started anew
+    socket: str = ""  # path; who connects there knows that it works
+    needs: tuple[tuple[str, str], ...] = ()  # files of programs, and the Debian packages that have them
 
     @property
     def key(self) -> Key:
@@ -94,6 +100,8 @@ class Service(Item):
     async def _start(self, ns: Namespace) -> None:
         if self.ifname and not ns.ifindex(self.ifname):
             raise NotYet(f"link {self.ifname} is not there yet")
+        if missing := self._missing():
+            raise Refused(f"{self.name} is not installed: apt-get install {missing}", INSTALL_RETRY)
         self._write(ns, self.files + self.reloadable)
         ns.children.count_start(self.name)
         if failure := await self._launch(ns):
@@ -104,6 +112,8 @@ class Service(Item):
     async def _launch(self, ns: Namespace) -> str:
         """Run the command and find its process; return what went wrong."""
         try:
+            if self.socket:
+                return await ns.children.start(self.name, self.argv, self.socket)
             status = await ns.children.launch(self.argv)
         except TimeoutError:
             return "doesn't say that it works; see the instance's log"
@@ -115,6 +125,10 @@ class Service(Item):
         if not pid.strip().isdecimal() or not ns.children.adopt(self.name, int(pid)):
             return f"died at once; its pid file says {pid.strip()!r}"
         return ""
+
+    def _missing(self) -> str:
+        """Return the packages of what isn't there."""
+        return " ".join(sorted({package for path, package in self.needs if not Path(path).exists()}))
 
     def _write(self, ns: Namespace, files: tuple[tuple[str, str], ...]) -> None:
         for path, text in files:

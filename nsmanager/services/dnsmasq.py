@@ -23,7 +23,7 @@ def service(config: NamespaceConfig, place: Place) -> Service:
     reloadable = {
         str(place.run / "dnsmasq.hosts"): _hosts(config),
         str(place.run / "dnsmasq.apps"): _apps(config),
-        str(place.run / "dnsmasq.servers"): _lines(f"server={server}" for server in config.servers),
+        str(place.run / "dnsmasq.servers"): _lines(_servers(config)),
         str(place.run / "dnsmasq.options"): _lines(_options(config)),
     }
     hosts_file, apps_file, servers_file, options_file = reloadable
@@ -79,10 +79,16 @@ def _range6(config: NamespaceConfig, bridge: IPv6Interface) -> str:
     return f"dhcp-range={leased},{prefix.prefixlen},{int(config.lease_time)}"
 
 
+def _servers(config: NamespaceConfig) -> Iterable[str]:
+    """Yield whom to ask; through a tunnel as the bridge's address, which is the peer's to answer."""
+    source = f"@{config.router.ip}" if config.tunnels else ""
+    return (f"server={server}{source}" for server in config.servers)
+
+
 def _options(config: NamespaceConfig) -> list[str]:
     """Return what DHCP tells; options by number, as in RFC 2132, 3442 and 3646."""
     gateway = config.router.ip
-    lines = [f"3,{gateway}", f"6,{gateway}", f"15,{config.domain}", f"26,{config.mtu}"]
+    lines = [f"3,{gateway}", f"6,{gateway}", f"15,{config.domain}", f"26,{config.apps_mtu}"]
     if config.ntp:
         lines.append("42," + ",".join(str(server) for server in config.ntp))
     if config.routes:  # a client that gets 121 ignores 3, so the default route stands here too

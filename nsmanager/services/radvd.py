@@ -54,7 +54,7 @@ def service(config: NamespaceConfig, place: Place) -> Service | None:
         max_interval=MAX_INTERVAL,
         router=ROUTER_LIFETIME,
         managed=_on(stateful),
-        mtu=config.mtu,
+        mtu=config.apps_mtu,
         prefix=config.bridge6.network,
         autonomous=_on(not stateful),
         preferred=PREFERRED_LIFETIME,
