@@ -554,6 +554,14 @@ class ProcessStatus(Message, frozen=True, kw_only=True):
     pid: int
 
 
+class CrashReport(Message, frozen=True, kw_only=True):
+    """What is left of a manager that died unasked."""
+
+    at: float  # seconds since the epoch
+    how: str  # as `manager (pid 4711) killed by SIGSEGV after 12.0 s`
+    path: str  # of the report on this host, for root
+
+
 class PortMapStatus(Message, frozen=True, kw_only=True):
     """A port map in force."""
 
@@ -587,6 +595,7 @@ class NetworkInstanceStatus(Message, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
     processes: tuple[ProcessStatus, ...] = ()
     portmaps: tuple[PortMapStatus, ...] = ()
+    crashes: tuple[CrashReport, ...] = ()  # the last ones
 
 
 class RuleStatus(Message, frozen=True, kw_only=True):

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 import msgpack  # type: ignore[import-untyped]  # ships no types
 from msgspec.structs import replace
 
-from nsmanager.items.link import IFINFOMSG, IFLA_IFNAME
+from nsmanager.items.link import IFINFOMSG, IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU
 from nsmanager.namespace import Namespace
-from nsmanager.netlink import text, u32
+from nsmanager.netlink import attribute, text, u32
 from supervisor.birth import NETNS_DIR
 from supervisor.child import Child
 from supervisor.control import ControlError
-from supervisor.items import IFLA_NET_NS_FD, make_veth
+from supervisor.items import IFLA_NET_NS_FD, mac_bytes, make_veth
 from supervisor.names import app_port
 from supervisor.orders import Exec, RunApp
 from supervisor.plan import InstancePlan
@@ -57,7 +57,7 @@ class Apps:
                         continue
                     child = Child.find(known.process)
                     if child is None:
-                        self.forget(name, app)
+                        self._lapse(name, app)
                     else:
                         self._new.put_nowait((name, app, child))
             while True:
@@ -74,8 +74,16 @@ class Apps:
         log.info("instance %s: app %s (pid %s) %s", name, app, child.pid, how)
         known = self.running(name).get(app)
         if known is not None and known.process == child.identity:  # else it was detached before
-            self.forget(name, app)
+            self._lapse(name, app)
         self._wake()
+
+    def _lapse(self, name: str, app: str) -> None:
+        """Note the end of an app's process. With a command goes its link; a container's may have to be deleted."""
+        known = self.running(name)[app]
+        if known.kind == "run":
+            self.forget(name, app)
+        else:
+            self.note(name, app, replace(known, begun=True))
 
     def pids(self) -> set[int]:
         """The processes whose end is waited for here."""
@@ -84,10 +92,14 @@ class Apps:
     def ports(self) -> dict[str, dict[str, str]]:
         """The apps' ports on the bridges, by instance and app."""
         return {
-            name: {app: known.port for app, known in record.apps.items()}
+            name: {app: known.port for app, known in record.apps.items() if not known.begun}
             for name, record in self._records.entries.items()
             if record.apps
         }
+
+    def lent(self) -> dict[str, tuple[str, ...]]:
+        """The links of the host that are lent, by instance."""
+        return {name: tuple(record.lent) for name, record in self._records.entries.items() if record.lent}
 
     def running(self, name: str) -> dict[str, AppRecord]:
         """The running apps of one instance."""
@@ -131,13 +143,29 @@ class Apps:
         self.remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
         return pid
 
-    async def ask(self, order: Exec) -> str:
-        """Run a short command of our own in an instance's or a container's namespace. Returns what went wrong."""
+    async def ask(self, order: Exec, output: int | None = None) -> str:
+        """Run a short command of our own in a named or a container's namespace. Returns what went wrong.
+
+        `output`: the descriptor that it writes to; else nobody hears it.
+        """
+        said = await self._said(order, output)
+        if said.get("exit") == 0:
+            return ""
+        return str(said.get("error") or f"`{' '.join(order.argv)}` failed: {said}")
+
+    async def is_inside(self, name: str, ifname: str) -> bool:
+        """Ask whether a link is in an instance's namespace; where nobody can tell, it may be."""
+        said = await self._said(own_order(name, ("test", "!", "-e", f"/sys/class/net/{ifname}")))
+        return said.get("exit") != 0
+
+    async def _said(self, order: Exec, output: int | None = None) -> dict[str, object]:
+        """Run a command and return what its guardian says of it."""
         ours, theirs = socket.socketpair()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         with ours, theirs:
             try:
-                await self.exec(order, [null, null, null, theirs.fileno()])
+                said_to = null if output is None else output
+                await self.exec(order, [null, said_to, said_to, theirs.fileno()])
             finally:
                 os.close(null)
             theirs.close()
@@ -149,17 +177,16 @@ class Apps:
                     unpacker.feed(data)
                     for message in unpacker:
                         said |= message
-        if said.get("exit") == 0:
-            return ""
-        return str(said.get("error") or f"`{' '.join(order.argv)}` failed: {said}")
+        return said
 
-    def link(self, name: str, app: str, mtu: int, netns: str) -> None:
+    def link(self, name: str, app: str, mtu: int, netns: str, *, ifname: str = APP_IFNAME, mac: str = "") -> None:
         """Make the veth between an instance and an app's namespace, both ends where they belong. Raises OSError."""
         inner = os.open(f"{NETNS_DIR}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             outer = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, APP_IFNAME) + u32(IFLA_NET_NS_FD, outer)
+                peer = IFINFOMSG.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, ifname) + u32(IFLA_NET_NS_FD, outer)
+                peer += u32(IFLA_MTU, mtu) + (attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b"")
                 make_veth(self._ns, app_port(app), mtu, peer, netns=inner)
             finally:
                 os.close(outer)
@@ -167,16 +194,24 @@ class Apps:
             os.close(inner)
         log.info(
             "instance %s: ip link add %s netns %s mtu %s up type veth peer name %s netns %s",
-            *(name, app_port(app), name, mtu, APP_IFNAME, netns),
+            *(name, app_port(app), name, mtu, ifname, netns),
         )
 
     def remember(self, name: str, app: str, known: AppRecord, child: Child | None) -> None:
         """Note a running app; its process, where it has one, is watched from now on."""
-        record = self._records[name]
-        self._records.put(name, replace(record, apps={**record.apps, app: known}))
+        self.note(name, app, known)
         if child is not None:
             self._new.put_nowait((name, app, child))
         self._wake()
+
+    def note(self, name: str, app: str, known: AppRecord) -> None:
+        """Write an app into the record, and nothing else."""
+        record = self._records[name]
+        self._records.put(name, replace(record, apps={**record.apps, app: known}))
+
+    def is_instance(self, inode: int) -> bool:
+        """Tell whether a network namespace is an instance's."""
+        return any(record.inode == inode for record in self._records.entries.values())
 
     def forget(self, name: str, app: str) -> None:
         """Drop an app from the record."""

@@ -50,6 +50,8 @@ class Commands:
             case "reload":
                 self._reload.set()
                 return {}
+            case "restart":
+                return self.restart(str(request.body.get("instance")))
             case "down":
                 await self._supervisor.down()
                 self._stop.set()
@@ -62,6 +64,13 @@ class Commands:
                 except (OSError, SpawnError, SpawnerGone) as exc:
                     raise ControlError(f"{request.do}: {exc}", 1) from exc
         raise ControlError(f"unknown command {request.do!r}; is the command line newer than nsvisord?", 2)
+
+    def restart(self, name: str) -> dict[str, Any]:
+        """Have an instance's manager replaced; nobody waits for the new one. Raises ControlError."""
+        instance = self._supervisor.instances.get(name)
+        if instance is None:
+            raise ControlError(f"instance {name!r} does not exist; see `nsvisor get instances`", NOT_FOUND)
+        return {"replaced": instance.replace_manager()}
 
     async def run(self, request: Request) -> dict[str, Any]:
         """Run a command as an app of an instance, for its caller."""
@@ -149,7 +158,7 @@ class Commands:
         """Plan as if this were the configuration, and all its namespaces stood."""
         supervisor = self._supervisor
         lots, refused = supervisor.allot(supervisor.ledger.rehearsal(), wanted.instances)
-        facts = await supervisor.host.look(lots, supervisor.apps.ports())
+        facts = await supervisor.host.look(lots, supervisor.apps.ports(), supervisor.apps.lent())
         return plan(wanted, facts, lots), refused
 
     def inside(self, name: str, new: InstancePlan, old: InstancePlan | None) -> list[str]:

@@ -18,6 +18,7 @@ import msgspec
 from supervisor import birth, syscalls
 from supervisor.backoff import delay, is_crash_loop
 from supervisor.child import Child, processes_of
+from supervisor.evidence import Death
 from supervisor.names import UIDS_PER_INSTANCE, uid_base
 from supervisor.records import Record, Records
 from supervisor.spawn import SpawnerGone, SpawnError
@@ -67,6 +68,7 @@ class Instance:
         *,
         stands: Callable[[], None],
         changed: Callable[[], None],
+        died: Callable[[Death], None],
     ) -> None:
         self.name = name
         self.slot = slot
@@ -84,6 +86,8 @@ class Instance:
         self._zygote = zygote
         self._stands = stands  # called once the namespace stands
         self._changed = changed  # called when anything else here changed
+        self._died = died  # called when a manager died unasked
+        self._replaced: Child | None = None  # the manager that was asked to make room for another
 
     async def live(self) -> None:
         """Make or adopt the namespace, then keep a manager in it. Runs until cancelled; both live on then."""
@@ -168,9 +172,21 @@ class Instance:
         finally:
             self.manager = None
             child.close()
+        if child is self._replaced:
+            log.info("instance %s: manager (pid %s) made room for another", self.name, child.pid)
+            return
+        self._died(Death(child.pid, how, time.monotonic() - self._since))
         self.restarts += 1
         self.deaths = [*self.deaths[-16:], time.monotonic()]
         self.fail(f"instance {self.name}: manager (pid {child.pid}) {how}")
+
+    def replace_manager(self) -> bool:
+        """Ask the manager to make room for another, which is born at once; False when there is none."""
+        if self.manager is None:
+            return False
+        self._replaced = self.manager
+        self.manager.signal(signal.SIGTERM)
+        return True
 
     def running_manager(self) -> Child | None:
         """Return the manager that runs already: the recorded one, or one born just before a supervisor died."""

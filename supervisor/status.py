@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pubsub.topics import (
     AppNetworkStatus,
     Condition,
+    CrashReport,
     DeviceNetworkStatus,
     InstanceType,
     NamespaceStatus,
@@ -37,6 +38,7 @@ class View:
     last_error: str = ""
     host_errors: tuple[str, ...] = ()
     namespace: NamespaceStatus | None = None
+    crashes: tuple[CrashReport, ...] = ()
 
 
 def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> NetworkInstanceStatus:
@@ -69,6 +71,7 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
         conditions=conditions,
         processes=processes(view),
         portmaps=plan.mapped if plan else (),
+        crashes=view.crashes,
     )
 
 

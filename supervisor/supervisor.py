@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping
 
 import pubsub
 from nsmanager.namespace import Namespace
-from pubsub.topics import AppNetworkStatus, NamespaceConfig, NamespaceStatus, NetworkInstanceConfig
-from supervisor.apps import Apps
-from supervisor.attach import Attachments
+from pubsub.topics import AppNetworkStatus, InstanceType, NamespaceConfig, NamespaceStatus, NetworkInstanceConfig
+from supervisor.apps import Apps, own_order
+from supervisor.attaching import Attachments
 from supervisor.child import reap_orphans
 from supervisor.configs import Configs
 from supervisor.conntrack import unbound
+from supervisor.evidence import Death, Evidence
 from supervisor.host import HostSide
 from supervisor.instance import Instance, Paths
 from supervisor.ledger import Ledger
@@ -53,7 +54,8 @@ class Supervisor:
         self.ledger = Ledger(paths.state)
         self.records = Records(paths.run)
         self.apps = Apps(ns, self.records, zygote, self.wake)
-        self.attachments = Attachments(ns, self.apps)
+        self.attachments = Attachments(ns, self.apps, self.records)
+        self.evidence = Evidence(paths.state, paths.log, self._look_inside)
         self.instances: dict[str, Instance] = {}
         self.refused: dict[str, str] = {}  # instances that got no lot, and why
         self.ready = asyncio.Event()  # the first pass is done
@@ -121,6 +123,8 @@ class Supervisor:
                 case pubsub.Created(key=name, value=status) | pubsub.Modified(key=name, value=status):
                     if name == change.scope:
                         self._heard[name] = status
+                        if self.missing_ports(name):
+                            self.wake()
                 case pubsub.Deleted(key=name):
                     self._heard.pop(name, None)
                 case pubsub.Stale():
@@ -164,7 +168,7 @@ class Supervisor:
             last = now
             reap_orphans({i.manager.pid for i in self.instances.values() if i.manager} | self.apps.pids())
             trim_logs(self.paths.run / "logs")
-            if changed_unheard(self.ns, self.plan.items):
+            if changed_unheard(self.ns, self.plan.items) or self.attachments.changed_unheard():
                 self.wake()
 
     # --- the host ----------------------------------------------------------------------------------------------------
@@ -192,10 +196,11 @@ class Supervisor:
             self._lots, self.refused = self.allot(self.ledger, staying)
             stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
             before = self.plan
-            await self.host.plan_anew(wanted, self._lots, stands, self.apps.ports())
+            await self.host.plan_anew(wanted, self._lots, stands, self.apps.ports(), self.apps.lent())
         await self._publications.tell(self.plan.instances)
         self.begin_and_end(wanted.instances.keys())
-        await self.attachments.carry_out(wanted.instances, self.plan, stands)
+        originals = self.host.sysctls.originals
+        await self.attachments.carry_out(wanted.instances, self.plan, stands, self.missing_ports, originals)
         await self.host.reconcile()
         await self.host.forget(unbound(before, self.plan))
         if self.going_down and not self.instances and not self.host.report.errors:
@@ -229,18 +234,36 @@ class Supervisor:
         settings = self.configs.settings
         refused = ledger.admit(sorted(configs), settings.link_pool.num_addresses // 2)
         taken = [config.subnet for config in configs.values() if config.subnet]
-        wanting = [name for name, config in configs.items() if not config.subnet and name not in refused]
+        routed = [name for name, config in configs.items() if config.type is not InstanceType.SWITCH]
+        wanting = [name for name in routed if not configs[name].subnet and name not in refused]
         subnets, without = ledger.subnets(wanting, settings.subnet_pool, taken)
         refused |= without
         lots = {
-            name: Lot(ledger.entries[name].slot, config.subnet or subnets[name])
+            name: Lot(ledger.entries[name].slot, config.subnet or subnets.get(name))
             for name, config in configs.items()
             if name not in refused
         }
         return lots, refused
 
     def _instance(self, name: str, slot: int) -> Instance:
-        return Instance(name, slot, self.paths, self.records, self._zygote, stands=self.wake, changed=self.changed)
+        return Instance(
+            name,
+            slot,
+            self.paths,
+            self.records,
+            self._zygote,
+            stands=self.wake,
+            changed=self.changed,
+            died=lambda death: self._preserve(name, death),
+        )
+
+    def _preserve(self, name: str, death: Death) -> None:
+        """Have a report written of a manager that died unasked."""
+        planned = self.plan.instances.get(name)
+        self._group.create_task(self.evidence.preserve(name, death, planned.config if planned else None))
+
+    async def _look_inside(self, name: str, script: str, output: int) -> str:
+        return await self.apps.ask(own_order(name, ("sh", "-c", script)), output)
 
     async def end(self, name: str) -> None:
         """End an instance: its life here, its apps, processes, namespace and files, its tables; in this order."""
@@ -257,6 +280,7 @@ class Supervisor:
         else:
             if not self.going_down:
                 self.ledger.forget(name)
+                self.evidence.forget(name)
             try:
                 await self._publications.forget(name)
             except pubsub.BusError as exc:
@@ -308,8 +332,16 @@ class Supervisor:
             complaints=(*self.configs.complaints(name), *refused),
             host_errors=(*self.host.errors_of(name), *(planned.lost if planned else ())),
             namespace=heard,
+            crashes=self.evidence.of(name),
         )
         return view if instance is None else instance.complete(view)
+
+    def missing_ports(self, name: str) -> set[str]:
+        """Return the ports that an instance's manager was told of and doesn't find."""
+        planned, heard = self.plan.instances.get(name), self._heard.get(name)
+        if planned is None or heard is None or name in self._silent or heard.config != planned.resolved.digest:
+            return set()
+        return {*planned.config.outer, *(app.ifname for app in planned.config.apps if app.ifname)} - {*heard.ports}
 
     def is_answered(self, name: str, planned: InstancePlan, answer: str) -> bool:
         """Tell whether a manager's status is about what it was told last, but for apps that come and go by `run`."""

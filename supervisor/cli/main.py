@@ -28,6 +28,7 @@ COMMANDS = {
     "graph": ("graph.command", "Draw the network: uplinks, instances, apps, port maps, tunnels."),
     "logs": ("logs", "Print the log of an instance."),
     "plan": ("plan", "Print what applying FILEs would change, as shell commands."),
+    "restart": ("restart", "Replace managers, one after another; networks and services go on."),
     "run": ("run", "Run a command as an app of an instance."),
     "schema": ("schema", "Print the JSON Schema of a config file."),
     "version": ("version", "Print the versions of the command and of nsvisord."),
