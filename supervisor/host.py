@@ -23,6 +23,8 @@ from supervisor.uplinks.selection import NO_CONFIG
 
 log = logging.getLogger(__name__)
 
+Ports = dict[str, dict[str, str]]  # instance -> app -> ifname of its port
+Lent = dict[str, tuple[str, ...]]  # instance -> ifnames of the host's links that it has
 ALL_BUT_TABLE = tuple(kind for kind in HOST_KINDS if kind is not NftTable)
 
 
@@ -41,22 +43,23 @@ class HostSide:
         self.present = {name: status.uplink for name, status in before.items() if status.uplink}
         self._ns = ns
 
-    async def look(self, stands: Collection[str], ports: dict[str, dict[str, str]]) -> Facts:
+    async def look(self, stands: Collection[str], ports: Ports, lent: Lent) -> Facts:
         """Return what the host is like now; `stands`: the instances whose namespaces do, `ports`: the apps' ports."""
         return await gather(
             self._ns,
             self.sysctls.originals,
             namespaces=stands,
             ports=ports,
+            lent=lent,
             health=self.prober.health(),
             present=self.present,
         )
 
     async def plan_anew(
-        self, wanted: Wanted, lots: Mapping[str, Lot], stands: Collection[str], ports: dict[str, dict[str, str]]
+        self, wanted: Wanted, lots: Mapping[str, Lot], stands: Collection[str], ports: Ports, lent: Lent
     ) -> None:
         """Look at everything, and plan everything."""
-        self.facts = await self.look(stands, ports)
+        self.facts = await self.look(stands, ports, lent)
         new = plan(wanted, self.facts, lots, self.plan)
         self._probe(new, wanted)
         if self.prober.health() != self.facts.health:  # what was found before a restart, of uplinks not followed yet

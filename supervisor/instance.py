@@ -117,6 +117,8 @@ class Instance:
     async def ensure_namespace(self) -> None:
         """Adopt our namespace or make it. Raises FileExistsError when the name is somebody else's."""
         record = self._records.get(self.name)
+        # A link that was lent to a namespace that is gone is on the host again, and to be made as it was.
+        anew = Record(slot=self.slot, lent=record.lent if record else {}, shared=record.shared if record else {})
         inode = birth.namespace_inode(self.name) or self.repin(record)
         if inode:
             made_by_us = record is not None and (
@@ -128,12 +130,12 @@ class Instance:
                     f"rename the instance, or delete it with `ip netns del {self.name}`"
                 )
         else:
-            self._records.put(self.name, Record(slot=self.slot))  # the intent, before the deed
+            self._records.put(self.name, anew)  # the intent, before the deed
             self._known = True
             inode = await (await self._zygote.current()).make_namespace(self.name, self.uids.start, UIDS_PER_INSTANCE)
             log.info("instance %s: ip netns add %s", self.name, self.name)
             record = None
-        self._records.put(self.name, msgspec.structs.replace(record or Record(slot=self.slot), inode=inode))
+        self._records.put(self.name, msgspec.structs.replace(record or anew, inode=inode))
         self.inode = inode
 
     def repin(self, record: Record | None) -> int:

@@ -45,6 +45,7 @@ async def gather(
     *,
     namespaces: Iterable[str],
     ports: dict[str, dict[str, str]],
+    lent: dict[str, tuple[str, ...]],
     health: dict[str, Health],
     present: dict[str, str],
 ) -> Facts:
@@ -62,6 +63,7 @@ async def gather(
         present,
         frozenset(namespaces),
         ports,
+        lent,
         ipv6=ns.read_sysctl("net.ipv6.conf.all.disable_ipv6") is not None,
         forced6=ns.read_sysctl("net.ipv6.conf.all.force_forwarding") is not None,
         forwarded6=(borrowed.get(FORWARDING6) or ns.read_sysctl(FORWARDING6)) == "1",

@@ -12,6 +12,7 @@ from nsmanager.items.sysctl import Sysctl
 from nsmanager.reconcile import Item
 from pubsub.codec import digest
 from pubsub.topics import (
+    InstanceType,
     Ipv6Mode,
     NamespaceApp,
     NamespaceConfig,
@@ -25,6 +26,7 @@ from pubsub.values import PortMap
 from supervisor.facts import Facts, Uplink
 from supervisor.firewall import Bound, host_table
 from supervisor.instances import PLANNERS, Place, Resolved
+from supervisor.instances.switch import lent_links, outer_links
 from supervisor.links import LinkPlan, link_items
 from supervisor.names import (
     host_end,
@@ -45,6 +47,7 @@ from supervisor.uplinks.tables import (
 )
 from supervisor.uplinks.ways import named_uplinks, router_marks, routes_of, way_to
 
+NO_SUBNET = IPv4Network("0.0.0.0/32")  # stands in the place of a switch, which uses none
 IPV6_MTU = 1280  # bytes; a link with less carries no IPv6 (RFC 8200)
 
 
@@ -53,7 +56,7 @@ class Lot:
     """What the ledger gave to an instance."""
 
     slot: int
-    subnet: IPv4Network  # the configured one, or the automatic
+    subnet: IPv4Network | None  # the configured one, or the automatic; None: of a switch
 
     @property
     def uid_base(self) -> int:
@@ -75,12 +78,18 @@ class InstancePlan:
     digest: str  # of the NetworkInstanceConfig
     core: NamespaceConfig  # what its manager is told, but for apps that come and go by `run` or `attach`
     bound: Bound | None = None  # None: air-gapped, no link
+    outer: tuple[str, ...] = ()  # of a switch: ifnames of the host's links that lead out of it
     lost: tuple[str, ...] = ()  # port maps that another instance has already, in words
 
     @property
     def config(self) -> NamespaceConfig:
         """What its manager is told."""
         return self.resolved.namespace
+
+    @property
+    def lends(self) -> tuple[str, ...]:
+        """The links of the host that it wants for itself, beside those of its apps."""
+        return () if self.config_from.switch.shared else self.outer
 
     @property
     def link(self) -> LinkPlan:
@@ -163,14 +172,14 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
 
     `before` saves work only: what was resolved then and rests on the same is taken over.
     """
-    choices = Choices(candidates(facts, wanted.uplinks))
+    planned = sorted((name for name in wanted.instances if name in lots), key=lambda name: lots[name].slot)
+    lent = lent_links(wanted.instances, wanted.uplinks, planned)
+    choices = Choices(candidates(facts, wanted.uplinks), lent)
     known = choices.known
     past = before.instances if before else {}
     instances = settle_claims(
         {
-            name: plan_instance(
-                name, config, wanted.settings, facts, lot=lots[name], choices=choices, before=past.get(name)
-            )
+            name: plan_instance(name, config, wanted, facts, lot=lots[name], choices=choices, before=past.get(name))
             for name, config in sorted(wanted.instances.items())
             if name in lots
         }
@@ -253,24 +262,35 @@ def settle_claims(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePl
 
 
 class Choices:
-    """The host's uplinks, and who among them is chosen: equal wishes are decided once."""
+    """The host's uplinks, and who among them is chosen: equal wishes are decided once.
 
-    def __init__(self, known: dict[str, Candidate]) -> None:
-        self.known = known
+    `lent`: links that instances want for themselves, and so lead nobody else out.
+    """
+
+    def __init__(self, known: dict[str, Candidate], lent: Mapping[str, str]) -> None:
+        self.known = {ifname: candidate for ifname, candidate in known.items() if ifname not in lent}
+        self._lent = lent
         self._made: dict[tuple[object, ...], Selection] = {}
 
     def select(self, config: NetworkInstanceConfig, present: str) -> Selection:
         """Choose for an instance that has the present one now."""
+        if config.type is InstanceType.SWITCH:
+            return Selection(None)
         key = (config.uplinks, present, config.balance)
         if key not in self._made:
-            self._made[key] = select(config.uplinks, self.known, present, balance=config.balance)
+            made = select(config.uplinks, self.known, present, balance=config.balance)
+            named = [word for word in config.uplinks or () if word in self._lent]
+            taken = [f"{word} is lent to instance {self._lent[word]}" for word in named]
+            if made.uplink is None and taken:
+                made = dataclasses.replace(made, reason=f"uplink {', '.join(taken)}; name another")
+            self._made[key] = made
         return self._made[key]
 
 
 def plan_instance(
     name: str,
     config: NetworkInstanceConfig,
-    settings: SupervisorSettings,
+    wanted: Wanted,
     facts: Facts,
     *,
     lot: Lot,
@@ -278,17 +298,20 @@ def plan_instance(
     before: InstancePlan | None = None,
 ) -> InstancePlan:
     """Resolve one instance: its uplinks, its addresses, what its manager is told."""
+    settings, switch = wanted.settings, config.type is InstanceType.SWITCH
     selection = choices.select(config, facts.present.get(name, ""))
     host, inner = link_addresses(settings.link_pool, lot.slot)
     host6, inner6 = link_addresses6(settings.link_pool6, lot.slot)
     mtu = min([config.mtu, *(uplink.mtu for uplink in selection.shared)])
-    ipv6 = config.ipv6 is not Ipv6Mode.OFF and facts.ipv6 and mtu >= IPV6_MTU
-    linked = config.uplinks != ()
+    ipv6 = config.ipv6 is not Ipv6Mode.OFF and facts.ipv6 and mtu >= IPV6_MTU and not switch
+    linked = config.uplinks != () and not switch
+    outer = outer_links(config, wanted.uplinks)
+    inside = facts.lent.get(name, ())
     place = Place(
         name=name,
         host_end=host,
         inner_end=inner,
-        subnet=lot.subnet,
+        subnet=lot.subnet or NO_SUBNET,
         mtu=mtu,
         ports=facts.ports.get(name, {}),
         linked=linked,
@@ -297,6 +320,8 @@ def plan_instance(
         subnet6=(config.subnet6 or subnet6(settings.subnet_pool6, lot.slot)) if ipv6 else None,
         uplinks=words_of(selection, choices.known),
         connected=connected(selection) if config.dhcp.connected_routes else (),
+        outer=tuple(ifname for ifname in outer if ifname in inside),
+        vlans=facts.vlans,
     )
     if before is not None and before.config_from == config and before.place == place:
         resolved, core, told = before.resolved, before.core, before.digest
@@ -309,7 +334,7 @@ def plan_instance(
         for uplink in named_uplinks(portmap.uplink, selection, choices.known)
     )
     routes = tuple(routes_of(config, selection, choices.known)) if linked else ()
-    return InstancePlan(lot, config, place, resolved, selection, portmaps, routes, told, core)
+    return InstancePlan(lot, config, place, resolved, selection, portmaps, routes, told, core, outer=outer)
 
 
 def words_of(selection: Selection, known: Mapping[str, Candidate]) -> tuple[str, ...]:

@@ -17,26 +17,47 @@ from supervisor.files import read_or_none, write_atomically
 log = logging.getLogger(__name__)
 
 
-class AppRecord(msgspec.Struct, frozen=True):
-    """A running app: who stands over it."""
+class AppRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An app that runs or is attached: who stands over it."""
 
-    kind: str  # run, container, tap
-    process: Identity | None  # the guardian, or the container's process; None: a tap
+    kind: str  # run, container, netns, tap, link
+    process: Identity | None  # the guardian, or the container's process; None: it has none
     port: str  # ifname on the bridge
+    netns: str = ""  # of a container or netns: path of its network namespace
+    inode: int = 0  # of that
+    ifname: str = ""  # in there
+    begun: bool = False  # being attached: nobody knows how far it came
 
     @property
     def pid(self) -> int:
-        """Its process's pid; 0: a tap."""
+        """Its process's pid; 0: it has none."""
         return self.process.pid if self.process else 0
 
 
-class Record(msgspec.Struct, frozen=True):
+class LentLink(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A link of the host as it was before it was lent to an instance."""
+
+    mac: str
+    mtu: int  # bytes
+    up: bool
+    group: int = 0
+    alias: str = ""
+    master: str = ""  # ifname of the bridge that it was a port of
+    at: float = 0.0  # seconds since boot, of the look: lifetimes count from here
+    addresses: tuple[bytes, ...] = ()  # as RTM_NEWADDR's bodies, without index
+    routes: tuple[bytes, ...] = ()  # of the main table, as RTM_NEWROUTE's bodies, without index
+    sysctls: dict[str, str] = {}  # those that differ from the host's defaults
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One instance's record."""
 
     slot: int
     inode: int = 0  # of its network namespace; 0: is being made
     manager: Identity | None = None
     apps: dict[str, AppRecord] = {}
+    lent: dict[str, LentLink] = {}  # by ifname: to be given back
+    shared: dict[str, tuple[str, ...]] = {}  # MAC addresses that an uplink takes frames for, to be taken from it
 
 
 class Records:

@@ -39,6 +39,7 @@ class View:
     host_errors: tuple[str, ...] = ()
     namespace: NamespaceStatus | None = None
     crashes: tuple[CrashReport, ...] = ()
+    lacking: tuple[str, ...] = ()  # why it doesn't have links that are to lead out of it
 
 
 def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> NetworkInstanceStatus:
@@ -47,7 +48,8 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
     state, reason = sum_up(view, conditions)
     unchanged = before is not None and before.state == state
     plan, namespace = view.plan, view.namespace
-    uplink = plan.selection.uplink.ifname if plan and plan.selection.uplink else ""
+    used = used_uplinks(plan) if plan else ()
+    uplink = plan.selection.uplink.ifname if plan and plan.selection.uplink else next(iter(used), "")
     stayed = before is not None and before.uplink == uplink
     errors = [*view.host_errors, *(namespace.errors if namespace else ()), *view.complaints]
     return NetworkInstanceStatus(
@@ -62,7 +64,7 @@ def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> Networ
         uplink=uplink,
         uplink_since=(before.uplink_since if before is not None and stayed else now) if uplink else 0.0,
         uplink_reason=(plan.selection.why or plan.selection.reason) if plan else "",
-        uplinks=tuple(one.ifname for one in plan.selection.shared) if plan else (),
+        uplinks=used,
         restarts=view.restarts,
         uid_base=plan.lot.uid_base if plan else 0,
         config=plan.digest if plan else "",
@@ -83,6 +85,7 @@ def judge(view: View) -> tuple[Condition, ...]:
     else:
         inside = "; ".join((*namespace.errors, *namespace.waiting)) or ("" if namespace.ready else "being configured")
     uplink = view.plan.selection.reason if view.plan else ""
+    uplink = "; ".join((*([uplink] if uplink else []), *view.lacking, *without_carrier(view)))
     resolver = "" if view.plan is None else no_resolver(view.plan)
     return (
         condition("ConfigValid", "; ".join(view.complaints)),
@@ -93,6 +96,18 @@ def judge(view: View) -> tuple[Condition, ...]:
         condition("UplinkUsable", uplink),
         condition("ResolverKnown", resolver),
     )
+
+
+def used_uplinks(plan: InstancePlan) -> tuple[str, ...]:
+    """Return the uplinks that an instance uses now; of a switch the ports that lead out."""
+    return tuple(one.ifname for one in plan.selection.shared) or plan.config.outer
+
+
+def without_carrier(view: View) -> tuple[str, ...]:
+    """Say which ports that lead out of a switch have no carrier, when none has one."""
+    outer = view.plan.config.outer if view.plan else ()
+    idle = [ifname for ifname in outer if view.namespace and ifname in view.namespace.idle]
+    return (f"no carrier: {', '.join(idle)}",) if idle and len(idle) == len(outer) else ()
 
 
 def no_resolver(plan: InstancePlan) -> str:

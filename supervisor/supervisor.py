@@ -332,6 +332,7 @@ class Supervisor:
             complaints=(*self.configs.complaints(name), *refused),
             host_errors=(*self.host.errors_of(name), *(planned.lost if planned else ())),
             namespace=heard,
+            lacking=tuple(self.attachments.lacking.get(name, {}).values()),
             crashes=self.evidence.of(name),
         )
         return view if instance is None else instance.complete(view)

@@ -16,8 +16,10 @@ NAME = "dnsmasq"
 FIRST_LEASED6, LAST_LEASED6 = 0x1_0000, 0x1_FFFF
 
 
-def service(config: NamespaceConfig, place: Place) -> Service:
+def service(config: NamespaceConfig, place: Place) -> Service | None:
     """Return dnsmasq for an instance. Hosts, app addresses, servers and DHCP's options change without a restart."""
+    if config.bridge is None:
+        return None
     conf = str(place.run / "dnsmasq.conf")
     pid_file = str(place.run / "dnsmasq.pid")
     reloadable = {

@@ -27,6 +27,8 @@ class Place:
     subnet6: IPv6Network | None = None  # None: no IPv6
     uplinks: tuple[str, ...] = ()  # ifnames and labels of the uplinks in use
     connected: tuple[IPv4Network, ...] = ()  # networks of the selected uplink that the apps are told of
+    outer: tuple[str, ...] = ()  # of a switch: the ports that lead out and are in its namespace now
+    vlans: bool = True  # the kernel's bridges have VLANs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,9 +137,15 @@ def resolve_apps(
                 ifname=place.ports.get(name, ""),
                 rules=named_rules(app.rules) if app else None,
                 user_data=app.user_data if app else "",
+                any_mac=app is not None and any_mac(app),
             )
         )
     return tuple(apps)
+
+
+def any_mac(app: AppConfig) -> bool:
+    """Whether what is behind an app's port may use any MAC address: a link leads to whatever is there."""
+    return app.attach is not None and app.attach.link is not None and app.mac is None
 
 
 def port_maps(app: AppConfig) -> tuple[PortMap, ...]:

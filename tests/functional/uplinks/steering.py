@@ -29,7 +29,7 @@ async def main() -> None:
     """Plan and make the host's side once, then let only `steer` act."""
     async with Namespace() as ns:
         host = HostSide(Path("/run"), ns, {})
-        await host.plan_anew(WANTED, LOTS, (), {})
+        await host.plan_anew(WANTED, LOTS, (), {}, {})
         await host.reconcile()
         assert not host.report.errors, host.report.errors
         found: dict[str, object] = {"before": bound()}
