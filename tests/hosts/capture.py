@@ -27,8 +27,8 @@ class Capture:
         # To a file: a full pipe would make tcpdump wait and the kernel drop.
         with self._output.open("w") as output:
             self._process = host.popen(argv, netns=netns, stdout=output, stderr=subprocess.STDOUT)
-        wait_until(lambda: "listening on" in self._text() or self._process.poll(), what=f"tcpdump on {ifname}")
-        assert self._process.poll() is None, f"{host.name}: {self._text()}"
+        wait_until(lambda: "listening on" in self.text() or self._process.poll(), what=f"tcpdump on {ifname}")
+        assert self._process.poll() is None, f"{host.name}: {self.text()}"
         self._mark("start")
 
     def __enter__(self) -> Self:
@@ -44,15 +44,16 @@ class Capture:
             self._process.terminate()
             self._process.wait(DEADLINE)
             # A packet's first line begins with the time; its content follows.
-            lines = [line for line in self._text().splitlines() if line[:2].isdigit() and " > " in line]
+            lines = [line for line in self.text().splitlines() if line[:2].isdigit() and " > " in line]
             self.packets = [line for line in lines if f"0x{FRAME_TYPE:04x}" not in line]
         return self.packets
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """Return what was seen until now, with the packets' content."""
         return self._output.read_text(errors="replace")
 
     def _mark(self, text: str) -> None:
         """Send a marked frame and wait until the capture has it."""
         mark = f"capture-{text}-{id(self)}"
         self.host.run([sys.executable, "-SE", TRAFFIC, "frame", self.ifname, mark], netns=self.netns)
-        wait_until(lambda: mark in self._text(), what=f"{self.host.name}: the {text} mark in the capture")
+        wait_until(lambda: mark in self.text(), what=f"{self.host.name}: the {text} mark in the capture")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tests.hosts.cable import Cable
 from tests.hosts.host import Host, connect
 from tests.hosts.waiting import wait_until
+
+T = TypeVar("T")
 
 OUTSIDE = "198.51.100.1"  # RFC 5737; the web server's, known as www.example.test
 OUTSIDE6 = "2001:db8:ffff::1"  # RFC 3849
@@ -71,6 +73,14 @@ class Topology:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stack.close()
+
+    def close(self) -> None:
+        """End all hosts."""
+        self._stack.close()
+
+    def add(self, part: contextlib.AbstractContextManager[T]) -> T:
+        """Enter a part of the network, which ends with the topology; return it."""
+        return self._stack.enter_context(part)
 
     def add_host(self, name: str) -> Host:
         """Return one more host, which ends with the topology; join it by `connect`."""

@@ -156,7 +156,7 @@ def download(address: str, port: str) -> None:
     received = lost = 0
     with socket.create_connection((address, int(port)), HANGS) as connection:
         connection.sendall(f"GET {LONG_PATH} HTTP/1.0\r\n\r\n".encode())
-        reader = connection.makefile("rb", buffering=len(CHUNK))
+        reader = connection.makefile("rb")
         while reader.readline().strip():
             pass
         print("ready", flush=True)

@@ -1,7 +1,8 @@
-"""Narrates the scenarios: each step, its proof, and a table at the end. Run by scripts/demo."""
+"""Narrates a scenario: each step, its proof, a picture, and a table at the end. Run by scripts/demo."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 import time
@@ -26,24 +27,27 @@ class Scenario:
     config: str
     make: Callable[[], Any]  # a context manager, with a `daemon`
     steps: Sequence[Callable[[Any], str]]  # each returns its proof, or raises AssertionError
+    drawn_after: Callable[[Any], str]  # the step after which there is most to see
 
 
-SCENARIOS = (
-    Scenario(
-        "Two tenants, one subnet",
-        "A throwaway host (192.168.0.2), a gateway (192.168.0.1), a web server outside (198.51.100.1).",
-        two_tenants.CONFIG,
-        two_tenants.TwoTenants,
-        two_tenants.STEPS,
-    ),
-    Scenario(
-        "An edge node with two uplinks",
-        "The same with a second uplink (192.168.1.2), three instances and three apps; subnets overlap on purpose.",
-        edge_node.CONFIG,
-        edge_node.EdgeNode,
-        edge_node.STEPS,
-    ),
+QUICK = Scenario(
+    "Two tenants, one subnet",
+    "A throwaway host (192.168.0.2), a gateway (192.168.0.1), a web server outside (198.51.100.1).",
+    two_tenants.CONFIG,
+    two_tenants.TwoTenants,
+    two_tenants.STEPS,
+    two_tenants.TwoTenants.come_up,
 )
+WHOLE = Scenario(
+    "Edge node",
+    "A throwaway host with four uplinks, a gateway (.1 on each), web servers outside, two clouds behind IPsec.\n"
+    "Six instances and six apps, whose subnets overlap with each other's, an uplink's and the clouds' on purpose.",
+    edge_node.CONFIG,
+    edge_node.EdgeNode,
+    edge_node.STEPS,
+    edge_node.DRAWN_AFTER,
+)
+PICTURE = Path("build/edge-node.svg")
 
 
 def machine_state() -> set[str]:
@@ -55,17 +59,23 @@ def machine_state() -> set[str]:
 
 
 def main() -> int:
-    """Play all scenarios, stopping at the first step that fails; 0 if all held and this machine is as it was."""
+    """Play a scenario, stopping at the first step that fails; 0 if all held and this machine is as it was."""
+    parser = argparse.ArgumentParser(
+        "scripts/demo", description="Shows what nsvisor promises, each step with its proof."
+    )
+    parser.add_argument("--quick", action="store_true", help="only two tenants with one subnet, half a minute")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help=f"where to draw the network; default: {PICTURE}")
+    options = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     before = machine_state()
-    held = all(play(console, scenario) for scenario in SCENARIOS)
+    held = play(console, QUICK if options.quick else WHOLE, options.svg or (None if options.quick else PICTURE))
     changed = machine_state() ^ before
     console.print(f"This machine: {'changed: ' + ', '.join(sorted(changed)) if changed else 'as it was before'}.")
     return 0 if held and not changed else 1
 
 
-def play(console: Console, scenario: Scenario) -> bool:
-    """Do one scenario's steps; tell whether all held."""
+def play(console: Console, scenario: Scenario, picture: Path | None) -> bool:
+    """Do a scenario's steps, and draw its network on the way; tell whether all held."""
     table = Table(box=box.SIMPLE_HEAD, title=scenario.title, title_justify="left")
     for heading in ("", "promise", "proof", "took"):
         table.add_column(heading, justify="right" if heading == "took" else "left")
@@ -88,9 +98,19 @@ def play(console: Console, scenario: Scenario) -> bool:
             table.add_row("[red]✗[/red]" if failed else "[green]✓[/green]", escape(promise), escape(proof), took)
             if failed:
                 break
+            if picture is not None and step is scenario.drawn_after:
+                draw(console, scene, scenario.title, picture)
     console.print()
     console.print(table)
     return not failed
+
+
+def draw(console: Console, scene: Any, title: str, picture: Path) -> None:
+    """Write the picture of what runs now."""
+    drawn = scene.daemon.cli("graph", "--host", title, check=True).stdout
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_text(drawn)
+    console.print(f"   the network as it is now: {picture}", style="cyan")
 
 
 if __name__ == "__main__":

@@ -257,6 +257,7 @@ def differences(before: Iterable[str], after: Iterable[str]) -> set[str]:
     return changed
 
 
+DRAWN_AFTER = EdgeNode.get_addresses
 STEPS: tuple[Callable[[EdgeNode], str], ...] = (
     EdgeNode.come_up,
     EdgeNode.get_addresses,
