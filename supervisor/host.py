@@ -18,6 +18,7 @@ from supervisor.items import HOST_KINDS
 from supervisor.observe import gather, refresh
 from supervisor.plan import Lot, Plan, Wanted, plan
 from supervisor.probing import Prober, Target
+from supervisor.secrets import Secrets
 from supervisor.sysctls import BorrowedSysctls
 from supervisor.uplinks.selection import NO_CONFIG
 
@@ -36,6 +37,7 @@ class HostSide:
         self.probed = asyncio.Event()  # a probe found an uplink to be other than before
         self.prober = Prober(run_dir, self.probed.set)
         self.sysctls = BorrowedSysctls(run_dir)
+        self.secrets = Secrets(run_dir)
         self.facts = Facts()
         self.plan = Plan()
         self.report = Report()
@@ -60,6 +62,7 @@ class HostSide:
     ) -> None:
         """Look at everything, and plan everything."""
         self.facts = await self.look(stands, ports, lent)
+        self.facts = dataclasses.replace(self.facts, secrets=self.secrets.look(wanted.instances.values()))
         new = plan(wanted, self.facts, lots, self.plan)
         self._probe(new, wanted)
         if self.prober.health() != self.facts.health:  # what was found before a restart, of uplinks not followed yet
@@ -118,6 +121,12 @@ class HostSide:
                 await asyncio.to_thread(forget_flows, stuck)
             except OSError as exc:
                 log.warning("host: tracked connections of moved instances may stick to their old way: %s", exc)
+
+    def hand_out_secrets(self) -> None:
+        """Give each planned instance its secrets, before its manager is told of them."""
+        instances = self.plan.instances.items()
+        configs = {name: instance.config_from for name, instance in instances}
+        self.secrets.hand_out(configs, {name: instance.lot.uid_base for name, instance in instances})
 
     async def reconcile(self) -> None:
         """Make the host as planned, and log each change as the command that was done.

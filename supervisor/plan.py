@@ -11,6 +11,7 @@ from nsmanager.items.route import Route
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.reconcile import Item
 from pubsub.codec import digest
+from pubsub.config.rules_vpn import secret_files
 from pubsub.topics import (
     InstanceType,
     Ipv6Mode,
@@ -320,6 +321,7 @@ def plan_instance(
         subnet6=(config.subnet6 or subnet6(settings.subnet_pool6, lot.slot)) if ipv6 else None,
         uplinks=words_of(selection, choices.known),
         connected=connected(selection) if config.dhcp.connected_routes else (),
+        secrets={path: facts.secrets.get(path, "") for path in secret_files(config)},
         outer=tuple(ifname for ifname in outer if ifname in inside),
         vlans=facts.vlans,
     )

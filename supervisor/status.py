@@ -38,6 +38,7 @@ class View:
     last_error: str = ""
     host_errors: tuple[str, ...] = ()
     namespace: NamespaceStatus | None = None
+    secrets: tuple[str, ...] = ()  # why it doesn't have those of its tunnels
     crashes: tuple[CrashReport, ...] = ()
     lacking: tuple[str, ...] = ()  # why it doesn't have links that are to lead out of it
 
@@ -95,7 +96,22 @@ def judge(view: View) -> tuple[Condition, ...]:
         condition("HostConfigured", "; ".join(view.host_errors)),
         condition("UplinkUsable", uplink),
         condition("ResolverKnown", resolver),
+        *of_tunnels(view),
     )
+
+
+def of_tunnels(view: View) -> tuple[Condition, ...]:
+    """Return the conditions of an instance that has tunnels."""
+    planned = view.plan.config.tunnels if view.plan else ()
+    if not planned:
+        return ()
+    known = {tunnel.name: tunnel for tunnel in view.namespace.tunnels} if view.namespace and view.answered else {}
+    down = [
+        f"tunnel {tunnel.name}: {known[tunnel.name].reason if tunnel.name in known else 'being set up'}"
+        for tunnel in planned
+        if tunnel.name not in known or not known[tunnel.name].up
+    ]
+    return (condition("SecretsReadable", "; ".join(view.secrets)), condition("TunnelsUp", "; ".join(down)))
 
 
 def used_uplinks(plan: InstancePlan) -> tuple[str, ...]:
@@ -140,7 +156,7 @@ def sum_up(view: View, conditions: tuple[Condition, ...]) -> tuple[State, str]:
     if not broken.keys().isdisjoint({"NamespaceStands", "ManagerRuns"}):
         return State.STARTING, broken.get("NamespaceStands") or broken["ManagerRuns"]
     # 3. It serves in part.
-    for name in ("HostConfigured", "ConfigValid"):
+    for name in ("HostConfigured", "SecretsReadable", "ConfigValid"):
         if name in broken:
             return State.DEGRADED, broken[name] + (
                 "; the last good config stays in force" if name == "ConfigValid" else ""
@@ -153,6 +169,9 @@ def sum_up(view: View, conditions: tuple[Condition, ...]) -> tuple[State, str]:
     if namespace is None or not view.answered or not namespace.ready:
         waiting = namespace is not None and view.answered and namespace.waiting
         return (State.WAITING if waiting else State.STARTING), broken.get("NamespaceConfigured", "being configured")
+    if "TunnelsUp" in broken:
+        some = any(tunnel.up for tunnel in namespace.tunnels)
+        return (State.DEGRADED if some else State.WAITING), broken["TunnelsUp"]
     return State.READY, ""
 
 

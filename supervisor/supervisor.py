@@ -170,6 +170,8 @@ class Supervisor:
             trim_logs(self.paths.run / "logs")
             if changed_unheard(self.ns, self.plan.items) or self.attachments.changed_unheard():
                 self.wake()
+            if self.host.secrets.changed():
+                self.wake()
 
     # --- the host ----------------------------------------------------------------------------------------------------
 
@@ -197,6 +199,7 @@ class Supervisor:
             stands = [name for name, instance in self.instances.items() if instance.inode and name not in self._leaving]
             before = self.plan
             await self.host.plan_anew(wanted, self._lots, stands, self.apps.ports(), self.apps.lent())
+        self.host.hand_out_secrets()
         await self._publications.tell(self.plan.instances)
         self.begin_and_end(wanted.instances.keys())
         originals = self.host.sysctls.originals
@@ -332,6 +335,7 @@ class Supervisor:
             complaints=(*self.configs.complaints(name), *refused),
             host_errors=(*self.host.errors_of(name), *(planned.lost if planned else ())),
             namespace=heard,
+            secrets=self.host.secrets.troubles(name),
             lacking=tuple(self.attachments.lacking.get(name, {}).values()),
             crashes=self.evidence.of(name),
         )

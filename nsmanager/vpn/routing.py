@@ -7,7 +7,7 @@ this namespace itself sends to a peer or to the host's end of the link takes the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from nsmanager.item import Item
@@ -31,9 +31,9 @@ LINK_LOCAL = IPv6Network("fe80::/64")
 ESP_OVERHEAD = {4: 20 + 81, 6: 40 + 81}
 
 
-def tunnel_mtu(mtu: int, peers: Iterator[IPv4Address | IPv6Address]) -> int:
+def tunnel_mtu(mtu: int, peers: Iterable[IPv4Address | IPv6Address]) -> int:
     """Return how many bytes fit through tunnels over a link: a multiple of 4, for all peers."""
-    return (mtu - max(ESP_OVERHEAD[peer.version] for peer in peers)) // 4 * 4
+    return (mtu - max((ESP_OVERHEAD[peer.version] for peer in peers), default=0)) // 4 * 4
 
 
 def closed(config: NamespaceConfig) -> Iterator[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from pubsub.codec import digest
@@ -27,6 +28,7 @@ class Place:
     subnet6: IPv6Network | None = None  # None: no IPv6
     uplinks: tuple[str, ...] = ()  # ifnames and labels of the uplinks in use
     connected: tuple[IPv4Network, ...] = ()  # networks of the selected uplink that the apps are told of
+    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict)  # files of its tunnels -> their versions
     outer: tuple[str, ...] = ()  # of a switch: the ports that lead out and are in its namespace now
     vlans: bool = True  # the kernel's bridges have VLANs
 

@@ -1,0 +1,161 @@
+"""The secrets of tunnels: read from files that only root may read, handed to the folder of their instance.
+
+What is in them goes nowhere else: to no message, log or error. That a file has changed is told by its time and size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from nsmanager.vpn.secrets import AUTHORITY, CERTIFICATE, KEY, PREFIX, SECRET, secret_file
+from pubsub.config.rules_vpn import secret_files
+from pubsub.topics import NetworkInstanceConfig, VpnConfig
+
+SIZE_LIMIT: Final = 64 * 1024  # bytes of one file; a chain of certificates has a tenth of that
+KINDS: Final = {"secret_file": SECRET, "certificate_file": CERTIFICATE, "key_file": KEY, "ca_file": AUTHORITY}
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must stop nobody
+CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclasses.dataclass(frozen=True)
+class SecretFile:
+    """One file as it is found."""
+
+    version: str = ""  # changes with the file; empty: it can't be used
+    trouble: str = ""
+
+
+class Secrets:
+    """All files that instances name, and what was handed out."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._instances = run_dir / "instances"
+        self._seen: dict[str, SecretFile] = {}
+        self._given: dict[str, dict[str, tuple[str, str]]] = {}  # instance -> file there -> source and its version
+        self._troubles: dict[str, tuple[str, ...]] = {}
+
+    def look(self, configs: Iterable[NetworkInstanceConfig]) -> dict[str, str]:
+        """Return the versions of all files that can be used."""
+        self._seen = {path: inspect(path) for config in configs for path in secret_files(config)}
+        return {path: found.version for path, found in self._seen.items() if found.version}
+
+    def changed(self) -> bool:
+        """Tell whether a file is another than at the last look."""
+        return any(inspect(path) != found for path, found in self._seen.items())
+
+    def troubles(self, instance: str) -> tuple[str, ...]:
+        """Return why an instance doesn't have its secrets, in words."""
+        return self._troubles.get(instance, ())
+
+    def hand_out(self, configs: Mapping[str, NetworkInstanceConfig], uids: Mapping[str, int]) -> None:
+        """Put each instance's secrets into its folder, where they aren't; `uids`: who owns the folders."""
+        for name in self._given.keys() - uids.keys():
+            self._given.pop(name)  # its folder is gone with it
+            self._troubles.pop(name, None)
+        for name, uid in uids.items():
+            wanted = dict(wanted_files(configs[name]))
+            unusable = [found.trouble for path in wanted.values() if (found := self._seen[path]).trouble]
+            try:
+                self._give(name, uid, {file: path for file, path in wanted.items() if self._seen[path].version})
+            except OSError as exc:
+                unusable.append(f"the secrets can't be handed to the instance: {exc.strerror}")
+                self._given.pop(name, None)
+            self._troubles[name] = tuple(dict.fromkeys(unusable))
+
+    def _give(self, name: str, uid: int, wanted: Mapping[str, str]) -> None:
+        now = {file: (path, self._seen[path].version) for file, path in wanted.items()}
+        before = self._given.get(name)
+        if before == now or (before is None and not now and not (self._instances / name).exists()):
+            self._given[name] = now
+            return
+        with _own_folder(self._instances, name, uid) as folder:
+            _forget(folder, keep=wanted.keys())
+            for file, (path, version) in now.items():
+                if before is None or before.get(file) != (path, version):
+                    _write(folder, file, _read(path), uid)
+        self._given[name] = now
+
+
+def wanted_files(config: NetworkInstanceConfig) -> Iterator[tuple[str, str]]:
+    """Yield the files of an instance's folder and the ones that they are copies of."""
+    for name, connection in (config.vpn or VpnConfig()).connections.items():
+        for field, kind in KINDS.items():
+            if path := getattr(connection, field):
+                yield secret_file(name, kind), path
+
+
+def inspect(path: str) -> SecretFile:
+    """Look at a file without reading it."""
+    try:
+        found = Path(path).stat()
+    except OSError as exc:
+        words = "there is none" if exc.errno == errno.ENOENT else exc.strerror
+        return SecretFile(trouble=f"secret file {path}: {words}; write it, and chmod 600 {path}")
+    if not stat.S_ISREG(found.st_mode):
+        return SecretFile(trouble=f"secret file {path}: it is no file")
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != 0:
+        return SecretFile(trouble=f"secret file {path}: it is user {found.st_uid}'s; chown root {path}")
+    if mode & 0o077:
+        return SecretFile(
+            trouble=f"secret file {path}: others than root may use it (mode {mode:04o}); chmod 600 {path}"
+        )
+    if not 0 < found.st_size <= SIZE_LIMIT:
+        return SecretFile(trouble=f"secret file {path}: it has {found.st_size} bytes; 1 to {SIZE_LIMIT} are possible")
+    return SecretFile(version=f"{found.st_mtime_ns}-{found.st_ino}-{found.st_size}")
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, READ)
+    try:
+        return os.read(fd, SIZE_LIMIT)
+    finally:
+        os.close(fd)
+
+
+def _write(folder: int, file: str, content: bytes, uid: int) -> None:
+    """Replace a file in a folder that its instance may write: nothing there is followed."""
+    new = f".{file}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new, dir_fd=folder)
+    fd = os.open(new, CREATE, 0o600, dir_fd=folder)
+    try:
+        os.write(fd, content)
+        os.fchown(fd, uid, uid)
+    finally:
+        os.close(fd)
+    os.rename(new, file, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _forget(folder: int, keep: Collection[str]) -> None:
+    """Delete the secrets that the instance is to have no more."""
+    for file in os.listdir(folder):
+        if file.startswith(PREFIX) and file not in keep:
+            os.unlink(file, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _own_folder(parent: Path, name: str, uid: int) -> Iterator[int]:
+    """Open the folder of an instance, made and given to it first if need be."""
+    parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    above = os.open(parent, FOLDER)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=above)
+        folder = os.open(name, FOLDER, dir_fd=above)
+        try:
+            if os.fstat(folder).st_uid != uid:
+                os.fchown(folder, uid, uid)
+            yield folder
+        finally:
+            os.close(folder)
+    finally:
+        os.close(above)
