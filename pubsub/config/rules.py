@@ -7,22 +7,22 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from pubsub import codec
+from pubsub.config.rules_attach import check_attached_together, check_attachments
 from pubsub.config.rules_routes import check_routes
 from pubsub.config.rules_settings import INSTANCE_PREFIXLEN6
+from pubsub.config.rules_switch import check_switch
 from pubsub.config.rules_vpn import check_vpn
 from pubsub.config.rules_words import (
     ALL_UPLINKS,
     Finding,
     Findings,
     Path,
-    check_ifname,
     check_network,
     check_network6,
     check_uplink,
     uplinks_meant,
 )
 from pubsub.topics import (
-    AppConfig,
     DhcpConfig,
     DnsConfig,
     Ipv6Mode,
@@ -40,7 +40,6 @@ MTU_IPV6 = 1280  # RFC 8200: the smallest that IPv6 goes over
 SMALLEST_SUBNET = 30  # prefixlen: network, bridge, one app, broadcast
 LEASE_RANGE = (120, 4294967294)  # seconds; dnsmasq(8): at least two minutes; option 51 has 32 bits
 CONFIG_LIMIT = 1 << 20  # bytes of one instance's config as msgpack; the bus takes more, dnsmasq's files don't want it
-ATTACHABLE = ("container", "netns", "tap", "link")  # fields of an Attachment of which one is set
 DOMAIN_LENGTH = 253  # RFC 1035
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -60,9 +59,11 @@ def validate(
         *_uplinks(config),
         *check_routes(config, settings),
         *check_vpn(config, settings),
+        *check_switch(config),
         *_dhcp(config.dhcp, config),
         *_dns(config.dns),
         *_apps(config),
+        *check_attachments(config),
         *_size(config),
     ]
     return tuple(Finding(name, *finding) for finding in found)
@@ -75,15 +76,8 @@ def validate_all(
 
     With all `uplinks` that have labels it also tells port maps by an uplink that their instance doesn't use.
     """
-    found = [*_claims(configs), *_routed(configs)]
-    taps: dict[str, str] = {}
+    found = [*_claims(configs), *_routed(configs), *check_attached_together(configs, uplinks or {})]
     for name, config in configs.items():
-        for app, app_config in config.apps.items():
-            tap = app_config.attach.tap if app_config.attach else None
-            holder = taps.setdefault(tap, name) if tap else name
-            if holder != name:
-                path = ("apps", app, "attach", "tap")
-                found.append(Finding(name, path, f"tap {tap} is instance {holder}'s", "attach it once"))
         if uplinks is not None:
             found += [Finding(name, *said) for said in _unused_uplinks(config, uplinks)]
     return tuple(found)
@@ -255,7 +249,6 @@ def _apps(config: NetworkInstanceConfig) -> Findings:
         gateway = config.subnet.network_address + 1
     addresses: dict[IPv4Address, str] = {} if gateway is None else {gateway: "the bridge's"}
     macs: dict[str, str] = {}
-    taps: dict[str, str] = {}
     for name, app in config.apps.items():
         path = ("apps", name)
         if not is_app_name(name):
@@ -267,7 +260,6 @@ def _apps(config: NetworkInstanceConfig) -> Findings:
                 yield (*path, "address"), f"{app.address} is {holder} address", "choose another address"
         if app.mac is not None and macs.setdefault(app.mac, name) != name:
             yield (*path, "mac"), f"{app.mac} is app {macs[app.mac]}'s MAC address", "choose another one"
-        yield from _attach(path, app, taps, name)
     yield from _ports(config)
 
 
@@ -276,22 +268,6 @@ def _app_address(path: Path, address: IPv4Address, subnet: IPv4Network | None) -
         yield path, f"address {address} needs a subnet that holds it", "add `subnet: …` to the instance"
     elif subnet.prefixlen <= SMALLEST_SUBNET:
         yield from _within(path, address, subnet)
-
-
-def _attach(path: Path, app: AppConfig, taps: dict[str, str], name: str) -> Findings:
-    if app.attach is None:
-        return
-    path = (*path, "attach")
-    chosen = [field for field in ATTACHABLE if getattr(app.attach, field) is not None]
-    if len(chosen) != 1:
-        known = ", ".join(ATTACHABLE)
-        yield path, f"expected exactly one of {known}; got {' and '.join(chosen) or 'none'}", "write one of them"
-    if app.attach.container is not None and app.attach.container < 1:
-        yield (*path, "container"), f"{app.attach.container} is no pid", "write the pid of a process in the container"
-    if app.attach.tap is not None:
-        yield from check_ifname((*path, "tap"), app.attach.tap)
-        if taps.setdefault(app.attach.tap, name) != name:
-            yield (*path, "tap"), f"tap {app.attach.tap} is app {taps[app.attach.tap]}'s", "attach it once"
 
 
 def _ports(config: NetworkInstanceConfig) -> Findings:
