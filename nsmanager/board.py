@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from nsmanager.item import Item
+from nsmanager.vpn.reading import counters
 from pubsub.topics import (
     DnsQuery,
     IPFlow,
@@ -17,6 +18,7 @@ from pubsub.topics import (
     NamespaceOutlook,
     NamespaceStatus,
     NetworkInstanceMetrics,
+    TunnelStatus,
 )
 
 KEPT_RECORDS = 10_000  # of each stream, here while the bus is away, and at the hub for readers that come later
@@ -49,27 +51,41 @@ class Board:
         self.metrics: NetworkInstanceMetrics | None = None
         self.flows: Records[IPFlow] = Records()
         self.queries: Records[DnsQuery] = Records()
+        self.reported = asyncio.Event()  # set from the first status on
         self.changed = asyncio.Event()  # set when the status or the metrics change
         self._leases: tuple[Lease, ...] = ()
+        self._tunnels: tuple[TunnelStatus, ...] = ()
+        self._watchers: list[asyncio.Event] = []
+
+    def watch(self) -> asyncio.Event:
+        """Return a new event, for one duty, that is set with each new config."""
+        self._watchers.append(asyncio.Event())
+        return self._watchers[-1]
 
     def want(self, config: NamespaceConfig) -> None:
         """Take a new config."""
         if config != self.config:
             self.config = config
             self.wake.set()
+            for watcher in self._watchers:
+                watcher.set()
 
     def see(self, outlook: NamespaceOutlook) -> None:
         """Take what the world outside is like now."""
-        self.outlook = outlook
+        if outlook != self.outlook:
+            self.outlook = outlook
+            for watcher in self._watchers:
+                watcher.set()
 
     def count(self, metrics: NetworkInstanceMetrics) -> None:
         """Take what was counted."""
-        self.metrics = metrics
+        services = (*metrics.services, *counters(self._tunnels))
+        self.metrics = msgspec.structs.replace(metrics, services=services) if self._tunnels else metrics
         self.changed.set()
 
     def report(self, status: NamespaceStatus) -> None:
-        """Take the status that a reconciliation found; leases are kept."""
-        self._set(msgspec.structs.replace(status, leases=self._leases))
+        """Take the status that a reconciliation found; what duties found is kept."""
+        self._set(msgspec.structs.replace(status, leases=self._leases, tunnels=self._tunnels))
 
     def update(self, leases: tuple[Lease, ...]) -> None:
         """Take the leases that are in force."""
@@ -77,7 +93,14 @@ class Board:
         if self.status is not None:
             self._set(msgspec.structs.replace(self.status, leases=leases))
 
+    def tell_tunnels(self, tunnels: tuple[TunnelStatus, ...]) -> None:
+        """Take what the tunnels are like now."""
+        self._tunnels = tunnels
+        if self.status is not None:
+            self._set(msgspec.structs.replace(self.status, tunnels=tunnels))
+
     def _set(self, status: NamespaceStatus) -> None:
         if status != self.status:
             self.status = status
+            self.reported.set()
             self.changed.set()
