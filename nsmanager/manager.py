@@ -34,12 +34,13 @@ from nsmanager.namespace import Namespace
 from nsmanager.place import Place
 from nsmanager.plan import plan
 from nsmanager.reconcile import Report, reconcile
+from nsmanager.vpn.duty import keep_tunnels
 from nsmanager.vpn.esp import kernel_has_esp
 from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
 # What a manager does beside keeping its namespace reconciled, each until it is cancelled.
-DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ...] = (beat, keep_in_touch)
+DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ...] = (beat, keep_in_touch, keep_tunnels)
 KINDS: tuple[type[Item], ...] = (Link, Address, Neighbour, Route, Sysctl, NftTable, Service)
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
