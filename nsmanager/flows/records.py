@@ -1,0 +1,60 @@
+"""What is told of a connection: its entry -> IPFlow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nsmanager.flows.entry import Entry
+from nsmanager.packets import protocol_name
+from nsmanager.residents import Address, Residents
+from pubsub.topics import Direction, IPFlow, Verdict
+from pubsub.values import IpAddress
+
+RULE_BITS = 16  # of a connection's mark, for the rule of who opened it; above them that of whom it was opened to
+RULE_MASK = (1 << RULE_BITS) - 1
+
+RuleOf = Callable[[int], tuple[str, str] | None]  # a rule's number -> app and rule
+
+
+def flow(entry: Entry, residents: Residents, rule_of: RuleOf, now: float) -> IPFlow | None:
+    """Return the record of a connection that ended; None for one to or of the instance itself, as to its DNS.
+
+    `now` are seconds since the epoch: the end of one that TCP has ended, as the kernel keeps that of others only.
+    """
+    original, reply = entry.original, entry.reply
+    app, peer, direction = parties(original.source, reply.source, residents)
+    out, into = rule_of(entry.mark & RULE_MASK), rule_of(entry.mark >> RULE_BITS)
+    decided = out if direction is Direction.OUT else into
+    if not app and decided is not None:  # its address was given back since
+        app = decided[0]
+    if residents.is_instance(original.source) or residents.is_instance(reply.source):
+        return None
+    start, stop = entry.times
+    (sent_packets, sent_bytes), (received_packets, received_bytes) = entry.sent, entry.received
+    return IPFlow(
+        app=app,
+        rule=decided[1] if decided is not None else "",
+        verdict=Verdict.ALLOWED,
+        direction=direction,
+        protocol=protocol_name(original.protocol),
+        source=IpAddress(original.source),
+        destination=IpAddress(original.destination),
+        source_port=original.source_port,
+        destination_port=original.destination_port,
+        sent_bytes=sent_bytes,
+        sent_packets=sent_packets,
+        received_bytes=received_bytes,
+        received_packets=received_packets,
+        start=start,
+        end=stop or now,
+        zone=entry.zone,
+        peer_app=peer,
+    )
+
+
+def parties(source: Address, target: Address, residents: Residents) -> tuple[str, str, Direction]:
+    """Return the app, the other one where both ends are apps, and who opened it as the app sees it."""
+    opener, opened = residents.app(source), residents.app(target)
+    if opener or not opened:
+        return opener, opened, Direction.OUT
+    return opened, "", Direction.IN
