@@ -15,10 +15,10 @@ from supervisor.instances.local import resolve_local
 
 # In strongSwan's words: what peers of the last ten years have in common, the best first.
 PROPOSALS = (
-    "aes256gcm16-prfsha384-prfsha256-ecp384-ecp256-modp3072-modp2048",
-    "aes256-sha512-sha384-sha256-ecp384-ecp256-modp3072-modp2048",
+    "aes256gcm16-prfsha256-prfsha384-ecp256-ecp384-modp3072-modp2048",
+    "aes256-sha256-sha384-sha512-ecp256-ecp384-modp3072-modp2048",
 )
-ESP_PROPOSALS = ("aes256gcm16-ecp384-ecp256-modp3072-modp2048", "aes256gcm16", "aes256-sha512-sha256")
+ESP_PROPOSALS = ("aes256gcm16-ecp256-ecp384-modp3072-modp2048", "aes256gcm16", "aes256-sha256-sha512")
 IPV6_MTU = 1280  # bytes (RFC 8200)
 
 
