@@ -28,6 +28,9 @@ def check_attachments(config: NetworkInstanceConfig) -> Findings:
             known = ", ".join(ATTACHABLE)
             yield path, f"expected exactly one of {known}; got {' and '.join(chosen) or 'none'}", "write one of them"
         yield from _check_words(path, attach)
+        if attach.link is not None and app.ports and None in (app.mac, app.address):
+            message = f"nobody knows the address of what is behind link {attach.link}"
+            yield ("apps", name, "ports"), message, "add the app's `mac` and `address`, or remove the port map"
         for field, what, words in _claims(attach):
             if holders.setdefault(what, name) != name:
                 yield (*path, *field), f"{words} is app {holders[what]}'s", "attach it once, or by another `ifname`"

@@ -124,7 +124,8 @@ def resolve_apps(
         app = config.apps.get(name)
         address = None
         if app is not None:
-            address = app.address or choose_address(name, place.subnet, leased, used)
+            # What is behind a link has a MAC address of its own, by which DHCP can't know it.
+            address = app.address or (None if any_mac(app) else choose_address(name, place.subnet, leased, used))
             used.add(address)
         mac = (app and app.mac) or app_mac(place.name, name)
         apps.append(
@@ -132,7 +133,7 @@ def resolve_apps(
                 name=name,
                 mac=mac,
                 address=address,
-                address6=eui64(place.subnet6, mac) if place.subnet6 else None,
+                address6=eui64(place.subnet6, mac) if place.subnet6 and not (app and any_mac(app)) else None,
                 ports=port_maps(app) if app else (),
                 ifname=place.ports.get(name, ""),
                 rules=named_rules(app.rules) if app else None,
