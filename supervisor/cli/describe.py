@@ -59,6 +59,7 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
     found["apps"] = [to_plain(app) for app in apps.table.values() if app.instance == name]
     if name in inside.table:
         found["leases"] = [to_plain(lease) for lease in inside.table[name].leases]
+        found["tunnels"] = [to_plain(tunnel) for tunnel in inside.table[name].tunnels]
         found["ports"] = list(inside.table[name].ports)
         found["waiting"] = list(inside.table[name].waiting)
         found["errors"] = list(inside.table[name].errors)
