@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Interface, IPv6Network
 
-from nsmanager.firewall import tables
+from nsmanager import observing
+from nsmanager.firewall import tables, watched
 from nsmanager.item import Item
 from nsmanager.items.address import Address
 from nsmanager.items.link import Link
@@ -34,8 +35,9 @@ def plan(config: NamespaceConfig, place: Place) -> tuple[Item, ...]:
     """Return the items of a namespace in the order of their creation: the firewall stands before links are up."""
     services = [service(config, place) for service in SERVICES]
     return (
-        *tables(config),
+        *tables(config, place),
         *_sysctls(config),
+        *observing.sysctls(config),
         Link("lo", kind="loopback"),
         *routing.closed(config),
         *(_link(config.link, config) if config.link is not None else ()),
@@ -66,9 +68,10 @@ def _sysctls(config: NamespaceConfig) -> Iterator[Sysctl]:
         yield Sysctl("net.ipv6.conf.all.forwarding", "1")
         yield Sysctl("net.ipv6.conf.all.accept_source_route", "-1")  # 0 would still take a routing header of type 2
     yield Sysctl("net.ipv6.conf.lo.disable_ipv6", "1" if config.bridge6 is None else "0", optional=True)
-    # Frames between apps are switched: they don't pass the hooks of IP and conntrack.
-    for which in ("iptables", "ip6tables", "arptables"):
-        yield Sysctl(f"net.bridge.bridge-nf-call-{which}", "0", optional=True)
+    # Frames between apps are switched: they pass the hooks of IP and conntrack only where apps have rules.
+    for which in ("iptables", "ip6tables"):
+        yield Sysctl(f"net.bridge.bridge-nf-call-{which}", "1" if watched(config) else "0", optional=True)
+    yield Sysctl("net.bridge.bridge-nf-call-arptables", "0", optional=True)
 
 
 def _link(link: NamespaceLink, config: NamespaceConfig) -> Iterator[Item]:
@@ -97,6 +100,7 @@ def _bridge(config: NamespaceConfig, place: Place) -> Iterator[Item]:
         # Not the kernel's own, which waits for a carrier and for duplicates: radvd and DHCPv6 speak from it.
         yield Address(BRIDGE, IPv6Interface((eui64(LINK_LOCAL, mac), LINK_LOCAL.prefixlen)))
         yield Address(BRIDGE, config.bridge6)
+    yield from observing.addresses(config)
     for route in config.app_routes:
         yield Route(route.to, via=route.via, dev=BRIDGE)
 

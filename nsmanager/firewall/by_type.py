@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from nsmanager.firewall import local, switch
+from nsmanager.firewall import bridge, local, switch
 from nsmanager.items.nftables import NftTable
+from nsmanager.place import Place
 from pubsub.topics import InstanceType, NamespaceConfig
 
 
-def tables(config: NamespaceConfig) -> tuple[NftTable, ...]:
+def tables(config: NamespaceConfig, place: Place) -> tuple[NftTable, ...]:
     """Return the tables: who may pass between the instance and the outside, and who may send what on its bridge."""
     if config.type is InstanceType.SWITCH:
-        return (switch.table(config),)
-    return (local.table(config),)
+        return switch.table(config), bridge.table(config, place)
+    return local.table(config), bridge.table(config, place)

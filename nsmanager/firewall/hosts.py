@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pubsub.topics import NamespaceConfig
 
+TIMEOUT = "60s"  # until the answer that an address was in is read, and says how long it holds
+SIZE = 4096  # addresses of a name
 HASH_LENGTH = 16  # hexadecimal digits of a name in a set's name
 
 
@@ -33,3 +35,10 @@ def set_names(suffix: str) -> tuple[str, str]:
     """Return the sets of one name: IPv4's and IPv6's."""
     digest = hashlib.sha256(suffix.encode()).hexdigest()[:HASH_LENGTH]
     return f"h4_{digest}", f"h6_{digest}"
+
+
+def host_declarations(config: NamespaceConfig) -> Iterator[str]:
+    """Yield the sets: dnsmasq fills them, so they live on when the rules change."""
+    for names in host_sets(config).values():
+        for name, type_ in zip(names, ("ipv4_addr", "ipv6_addr"), strict=True):
+            yield f"set {name} {{ type {type_}; flags timeout; timeout {TIMEOUT}; size {SIZE}; }}"

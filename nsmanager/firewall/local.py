@@ -1,26 +1,33 @@
-"""The nft table of a `local` instance: who may pass, and the instance's half of NAT and port maps. Pure."""
+"""`table inet nsvisor` of an instance that routes: who may pass, and its half of NAT and port maps. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from nsmanager.firewall import sealed
+from nsmanager.firewall import judging, sealed
+from nsmanager.firewall.entries import app_entries, watched
 from nsmanager.firewall.exit import Exit, Inbound, exits
+from nsmanager.firewall.hosts import host_declarations, host_sets
+from nsmanager.firewall.words import indented
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
 from nsmanager.names import BRIDGE
 from pubsub.topics import NamespaceConfig, NamespaceLink
 
+METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"  # where the manager's metadata server listens
+DNS_GROUP = "2"  # of nfnetlink_log: queries and answers
+
 INPUT = """
-	# DHCP, DNS and echo from the apps; nothing else of this namespace is reachable
+	# DHCP, DNS, metadata and echo from the apps; nothing else of this namespace is reachable
 	chain input {{
 		type filter hook input priority filter; policy drop;
 		iifname "lo" accept
 		iifname "{bridge}" udp sport 68 udp dport 67 accept
 		iifname "{bridge}" ip saddr != {subnet} drop
-{input6}		ct state established,related accept
+{input6}{log}		ct state established,related accept
 		iifname "{bridge}" meta l4proto {{ tcp, udp }} th dport 53 accept
+		iifname "{bridge}" ip daddr {metadata} tcp dport 80 accept
 		iifname "{bridge}" icmp type echo-request accept
 {input_link}	}}
 """
@@ -33,22 +40,31 @@ INPUT6 = """\
 ip6 hoplimit 255 accept
 		iifname "{bridge}" ip6 saddr fe80::/64 udp dport 547 accept
 		iifname "{bridge}" icmpv6 type echo-request accept
+		iifname "{bridge}" ip6 daddr {metadata6} tcp dport 80 accept
+"""
+
+# Copies of queries and answers, for the log and for the sets of names: they are read by the manager.
+LOG = '\t\tiifname "{bridge}" meta l4proto {{ tcp, udp }} th dport 53 log group {group}\n'
+OUTPUT_LOG = """
+	chain output {{
+		type filter hook output priority filter; policy accept;
+		oifname "{bridge}" meta l4proto {{ tcp, udp }} th sport 53 log group {group}
+	}}
 """
 
 FORWARD = """
-	# outwards all, inwards port maps only; each app with an address of the subnet
+	# outwards to where an exit leads, inwards what it lets in; each app with an address of the subnet
 	chain forward {{
 		type filter hook forward priority filter; policy drop;
-		iifname "{bridge}" ip saddr != {subnet} drop
-{forward6}{forward_apps}{clamp}		ct state established,related accept
-{forward_link}	}}
+{bridged}		iifname "{bridge}" ip saddr != {subnet} drop
+{forward6}{forward_apps}{clamp}{ways}	}}
 """
 
 # An app that doesn't ask for the MTU sends and gets segments that fit all the same.
 CLAMP = "\t\ttcp flags syn tcp option maxseg size set rt mtu\n"
 
 # The answers go from app to app, not by us: what is seen of such a connection may look invalid.
-FORWARD_APP = '\t\tiifname "{bridge}" oifname "{bridge}" ip daddr {to} accept\n'
+FORWARD_APP = '\t\tiifname "{bridge}" oifname "{bridge}" ip daddr {to} {verdict}\n'
 
 FORWARD6 = '\t\tiifname "{bridge}" ip6 saddr != {subnet6} drop\n'
 
@@ -76,25 +92,35 @@ SNAT = '\t\toifname "{link}" {ip} saddr {subnet} snat {ip} to {address}\n'
 
 def table(config: NamespaceConfig) -> NftTable:
     """Return the table. Without an address of the bridge, IPv6 is dropped: nothing accepts it."""
-    names = {"bridge": BRIDGE, "subnet": str(config.router.network)}
+    names = {"bridge": BRIDGE, "subnet": str(config.router.network), "metadata": METADATA, "group": DNS_GROUP}
     on6 = config.bridge6 is not None
     if config.bridge6 is not None:
-        names["subnet6"] = str(config.bridge6.network)
-    link = config.link
+        names |= {"subnet6": str(config.bridge6.network), "metadata6": METADATA6}
+    link, ways = config.link, exits(config)
+    logged = config.log.dns or bool(host_sets(config))
+    judged = watched(config)
+    apps = app_entries(config) if judged else ()
     text = INPUT.format(
-        **names, input6=INPUT6.format(**names) if on6 else "", input_link=_from_host(link, on6=on6) if link else ""
+        **names,
+        input6=INPUT6.format(**names) if on6 else "",
+        log=LOG.format(**names) if logged else "",
+        input_link=_from_host(link, on6=on6) if link else "",
     )
+    text += OUTPUT_LOG.format(**names) if logged else ""
+    by_app = "goto by-app" if judged else "accept"
+    text += judging.chains(config, apps) if judged else ""
     text += FORWARD.format(
         **names,
+        bridged=f"\t\t{judging.BRIDGED}\n" if judged else "",
         forward6=FORWARD6.format(**names) if on6 else "",
-        forward_apps="".join(FORWARD_APP.format(**names, to=route.to) for route in config.app_routes),
+        forward_apps="".join(FORWARD_APP.format(**names, to=route.to, verdict=by_app) for route in config.app_routes),
         clamp=CLAMP if link else "",
-        forward_link="".join(_through(one) for one in exits(config)),
+        ways="".join(_through(one, judged=judged) for one in ways),
     )
     text += sealed.chains(config)
-    if link is not None and any(one.snat for one in exits(config)):
+    if link is not None and any(one.snat for one in ways):
         text += _nat(config, link)
-    return NftTable("inet", NFT_TABLE, text)
+    return NftTable("inet", NFT_TABLE, text, kept=(*judging.kept(apps), *host_declarations(config)))
 
 
 def _from_host(link: NamespaceLink, *, on6: bool) -> str:
@@ -105,16 +131,22 @@ def _from_host(link: NamespaceLink, *, on6: bool) -> str:
     return rules
 
 
-def _through(way: Exit) -> str:
-    # What conntrack calls invalid passes NAT untranslated.
-    rules = f'\t\tiifname "{BRIDGE}" oifname "{way.ifname}" ct state invalid drop\n'
-    for matched in _matches(way, "daddr"):
-        rules += f'\t\tiifname "{BRIDGE}" oifname "{way.ifname}" {matched}accept\n'
+def _through(way: Exit, *, judged: bool) -> str:
+    """Return what passes by an exit; where apps have rules, what these let pass. Established isn't enough elsewhere."""
+    outwards, inwards = ("goto outwards", "goto inwards") if judged else ("accept", "accept")
+    out, into = f'iifname "{BRIDGE}" oifname "{way.ifname}"', f'iifname "{way.ifname}" oifname "{BRIDGE}"'
+    # What conntrack calls invalid passes NAT untranslated, and has no mark.
+    lines = [f"{out} {judging.UNTRACKED}" if judged else f"{out} ct state invalid drop"]
+    lines += [f"{out} {matched}{outwards}" for matched in _matches(way, "daddr")]
+    if judged:
+        lines += [f"{into} {judging.UNTRACKED}", f"{into} ct direction reply {inwards}"]
+    else:
+        lines.append(f"{into} ct state established,related accept")
     if way.inbound is Inbound.PORTMAPS:
-        return rules + f'\t\tiifname "{way.ifname}" oifname "{BRIDGE}" ct status dnat accept\n'
-    for matched in _matches(way, "saddr"):
-        rules += f'\t\tiifname "{way.ifname}" oifname "{BRIDGE}" {matched}accept\n'
-    return rules
+        lines.append(f"{into} ct status dnat {inwards}")
+    else:
+        lines += [f"{into} {matched}{inwards}" for matched in _matches(way, "saddr")]
+    return indented(lines, 2)
 
 
 def _matches(way: Exit, end: str) -> list[str]:

@@ -5,14 +5,18 @@ digest of what was loaded and one of the kernel's own listing right after. Both 
 listing is made only when the ruleset's generation is another than at the last look. Where only elements of sets and
 maps differ from what this process loaded, and nobody changed that, only those are added and deleted; else the table is
 made anew as a whole.
+
+A table may have objects that it keeps: counters, and sets that others fill. Their values and elements are no part of
+the digest, and they live on while all else is made anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from nsmanager.item import Item, Key, Observed
@@ -38,6 +42,7 @@ class NftTable(Item):
     name: str
     text: str  # chains, maps and sets, without the table's braces
     elements: Elements = ()  # of the sets and maps that the text declares
+    kept: tuple[str, ...] = ()  # declarations, as `counter x { }`; one name's is the same in all versions of a table
     loaded: str = ""  # observed: digest of what the table was made of; empty: it was changed since
 
     @property
@@ -49,6 +54,8 @@ class NftTable(Item):
 
     def redo(self, old: Observed) -> str:
         changes = self._changes(old)
+        if changes is None and self.kept:
+            changes = "\n".join([f"flush table {self.family} {self.name}", *self._content(())]) + "\n"
         return str(self) if changes is None else f"nft -f - <<'END'\n{changes}END"
 
     def undo(self) -> str:
@@ -57,16 +64,47 @@ class NftTable(Item):
     def transaction(self) -> str:
         """Return the commands that make the table, whether it is there or not."""
         table = f"table {self.family} {self.name}"
-        lines = [table, f"delete {table}", f"{table} {{", self.text.rstrip(), "}"]
-        lines += [self._command("add", name, elements) for name, elements in self.elements if elements]
-        return "\n".join(lines) + "\n"
+        return "\n".join([table, f"delete {table}", *self._content(())]) + "\n"
+
+    def _content(self, there: Collection[str]) -> list[str]:
+        """Return the commands that fill the table; of the kept objects those are left out that are `there`."""
+        kept = [f"\t{declared}" for declared in self.kept if _declared(declared) not in there]
+        lines = [f"table {self.family} {self.name} {{", *kept, self.text.rstrip(), "}"]
+        return lines + [self._command("add", name, elements) for name, elements in self.elements if elements]
+
+    def _around(self, listing: str) -> str:
+        """Return the commands that make anew what isn't kept of the table that is listed.
+
+        A chain with a hook stays, with other rules. Nothing that is deleted may be in use: rules go first, then maps,
+        then the chains and objects that the maps named.
+        """
+        table = f"{self.family} {self.name}"
+        kept = {_declared(declared) for declared in self.kept}
+        found = [(kind, name) for kind, name, _ in _blocks(listing) if f"{kind} {name}" not in kept]
+        hooked = {name for kind, name, body in _blocks(listing) if kind == "chain" and " hook " in body}
+        gone = [(kind, name) for kind, name in found if kind in ("set", "map")]
+        gone += [(kind, name) for kind, name in found if kind == "chain" and not self._keeps_hook(name, hooked)]
+        gone += [(kind, name) for kind, name in found if kind not in ("set", "map", "chain")]
+        there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
+        lines = [f"flush table {table}", *(f"delete {kind} {table} {name}" for kind, name in gone)]
+        return "\n".join([*lines, *self._content(there)]) + "\n"
+
+    def _keeps_hook(self, chain: str, hooked: Collection[str]) -> bool:
+        """Tell whether a chain with a hook is planned too."""
+        return chain in hooked and re.search(rf"^\s*chain {re.escape(chain)} {{", self.text, re.MULTILINE) is not None
 
     def _command(self, verb: str, name: str, elements: Iterable[str]) -> str:
         return f"{verb} element {self.family} {self.name} {name} {{ {', '.join(elements)} }}"
 
     def _changes(self, old: Observed) -> str | None:
         """Return the commands that change elements only; None when what stands there must be made anew."""
-        if not isinstance(old, NftTable) or not old.text or old.text != self.text or old.loaded != _digest(old):
+        if (
+            not isinstance(old, NftTable)
+            or not old.text
+            or old.text != self.text
+            or old.kept != self.kept
+            or old.loaded != _digest(old)
+        ):
             return None
         before, lines = dict(old.elements), []
         for name, elements in self.elements:
@@ -85,21 +123,22 @@ class NftTable(Item):
         await self._load(ns, self.transaction())
 
     async def replace(self, ns: Namespace, old: Observed) -> None:
+        """Do as little as is enough: change elements, or all but what is kept, or all."""
         changes = self._changes(old)
         if changes is not None:
-            try:
-                await self._load(ns, changes)
-            except NftError:  # the kernel has something else after all
-                changes = None
-        if changes is None:
-            await self._load(ns, self.transaction())
+            with contextlib.suppress(NftError):  # the kernel has something else after all
+                return await self._load(ns, changes)
+        if self.kept:
+            with contextlib.suppress(NftError):  # as when a chain of that name had another hook: then nothing is kept
+                return await self._load(ns, self._around(await _listing(ns, f"{self.family} {self.name}")))
+        return await self._load(ns, self.transaction())
 
     async def _load(self, ns: Namespace, commands: str) -> None:
         await ns.nft(commands)
         listing = await ns.nft(f"list table {self.family} {self.name}")
         table = f"table {self.family} {self.name}_digest"
         digest = _digest(self)
-        comment = f"text {digest} listing {_hash(listing)}"
+        comment = f"text {digest} listing {_hash(self._lasting(listing))}"
         await ns.nft(f'{table}\ndelete {table}\n{table} {{ comment "{comment}"; }}\n')
         ns.nft_known[self.key] = (0, dataclasses.replace(self, loaded=digest))  # the next look tells whether it is so
 
@@ -128,12 +167,30 @@ class NftTable(Item):
             return None
         memory = await _listing(ns, f"{self.family} {self.name}_digest")
         digests = re.search(r"text ([0-9a-f]+) listing ([0-9a-f]+)", memory)
-        if digests is None or digests[2] != _hash(listing):
+        if digests is None or digests[2] != _hash(self._lasting(listing)):
             return NftTable(self.family, self.name, "")
         _, known = ns.nft_known.get(self.key, (0, None))
         if isinstance(known, NftTable) and known.text and known.loaded == digests[1]:
             return known
         return NftTable(self.family, self.name, "", loaded=digests[1])
+
+    def _lasting(self, listing: str) -> str:
+        """Return a listing without the elements of kept sets, which come and go."""
+        kept = {_declared(declared) for declared in self.kept}
+        for kind, name, body in _blocks(listing):
+            if kind == "set" and f"{kind} {name}" in kept:
+                listing = listing.replace(body, body.partition("\t\telements = ")[0], 1)
+        return listing
+
+
+def _blocks(listing: str) -> list[tuple[str, str, str]]:
+    """Return kind, name and body of all that a table holds."""
+    return re.findall(r"^\t(\w+) (\S+) {\n(.*?)^\t}$", listing, re.MULTILINE | re.DOTALL)
+
+
+def _declared(text: str) -> str:
+    """Return kind and name of a declaration."""
+    return " ".join(text.split()[:2])
 
 
 async def _listing(ns: Namespace, table: str) -> str:

@@ -48,8 +48,10 @@ def test_only_that_is_sent_back_to_the_bridge(rig: Rig, app: Host) -> None:
     rig.inside(f"ip route add {OTHER}/32 via 10.1.0.81")
     with pytest.raises(AssertionError, match=REFUSED):
         app.fetch(f"http://{OTHER}/", timeout=0.5)
-    app.sh(f"ip route add {OTHER}/32 via 10.1.0.81")  # it is there
-    app.fetch(f"http://{OTHER}/")
+    other = AppRoute(to=IPv4Network(f"{OTHER}/32"), via=IPv4Address("10.1.0.81"))
+    rig.publish(app_routes=(*rig.config.app_routes, other))
+    rig.wait_ready()
+    app.fetch(f"http://{OTHER}/")  # it is there
 
 
 def test_a_route_that_is_withdrawn_is_gone(rig: Rig, app: Host) -> None:
