@@ -12,7 +12,7 @@ from tests.hosts.topology import OUTSIDE, OUTSIDE6
 from tests.scenarios.edge.config import APPS, CONFIG, INSTANCES, LINKS, SERVED_UPLINK, Link
 from tests.scenarios.edge.node import GITHUB, OTHER, PORT_MAP, TALK, EdgeNode, nothing, shown
 
-METADATA = "http://169.254.169.254"
+METADATA = "http://169.254.169.254/nsvisor/v1/app.json"
 
 
 def come_up(node: EdgeNode) -> str:
@@ -37,13 +37,12 @@ def get_addresses(node: EdgeNode) -> str:
     node.app_processes = [node.host.start([*TALK, "page", 80, app], netns=app) for app in APPS]
     found = []
     for link in LINKS:
-        address = node.address(link.app, link.ifname)
+        name, address = f"{link.instance}/{link.app}", node.address(link.app, link.ifname)
         wait_until(lambda: node.address6(link.app, link.ifname), what=f"{link.app}: IPv6")  # noqa: B023
         assert address == link.address or (not link.address and address.startswith(SERVED_UPLINK)), (link, address)
+        if not link.address:
+            wait_until(lambda: address in node.app_status(name)["addresses"], what=f"{name}: learned")  # noqa: B023
         found.append(f"{link.app} {address} in {link.instance}")
-    wait_until(lambda: node.app_status("ni6/app6")["addresses"], what="app6's address, learned")
-    learned = node.app_status("ni6/app6")["addresses"]
-    assert node.address("app6") in learned, learned
     return ", ".join(found)
 
 
@@ -107,17 +106,17 @@ def hairpin_on_one_uplink(node: EdgeNode) -> str:
 
 def know_themselves(node: EdgeNode) -> str:
     """Apps ask the metadata server: each is told its own name, instance and address, whoever has the same one."""
-    told = {}
+    told = []
     for link in LINKS[:4]:
         route = f"169.254.169.254 via {link.address.rpartition('.')[0]}.1 dev {link.ifname}"
         node.host.sh(f"ip route add {route}", netns=link.app)
-        told[link] = [
-            node.fetch(link.app, f"{METADATA}/latest/meta-data/{word}") for word in ("instance", "app", "local-ipv4")
-        ]
+        found = json.loads(node.fetch(link.app, METADATA))
         node.host.sh(f"ip route del {route}", netns=link.app)
-    for link, words in told.items():
-        assert words == [link.instance, link.app, link.address], (link, words)
-    return "; ".join(" ".join(words) for words in told.values())
+        assert (found["instance"], found["app"]) == (link.instance, link.app), (link, found)
+        assert found["addresses"] == [link.address], (link, found)
+        assert found["external"] == ["192.168.1.2" if link.instance == "ni3" else "192.168.0.2"], (link, found)
+        told.append(f"{link.address}: {found['app']} in {found['instance']}")
+    return "; ".join(told)
 
 
 def be_answered_and_stay_inside(node: EdgeNode) -> str:
