@@ -213,11 +213,17 @@ class Apps:
         """Tell whether a network namespace is an instance's."""
         return any(record.inode == inode for record in self._records.entries.values())
 
+    def changed(self) -> None:
+        """Have all planned again."""
+        self._wake()
+
     def forget(self, name: str, app: str) -> None:
         """Drop an app from the record."""
         record = self._records.get(name)
         if record is not None and app in record.apps:
             self._records.put(name, replace(record, apps={k: v for k, v in record.apps.items() if k != app}))
+            if not record.apps[app].begun:  # else its manager was never told of it
+                self._wake()
 
     def end_all(self, name: str) -> None:
         """End the commands that `run` started in an instance; with its guardian ends all of an app."""

@@ -58,6 +58,7 @@ class Lending:
             elif ifname in missing and not await self._apps.is_inside(name, ifname):
                 log.warning("instance %s: link %s is gone", name, ifname)
                 self._strike(name, ifname)
+                self._apps.changed()
         reasons = {}
         for ifname in wanted:
             if ifname not in self.lent(name) and (reason := self._lend(name, ifname, originals)):
