@@ -167,7 +167,7 @@ class Instance:
             log.info("instance %s: manager adopted, pid %s", self.name, child.pid)
         self.manager, self._since = child, time.monotonic()
         self.trouble = ""
-        self._records.put(self.name, msgspec.structs.replace(self._records[self.name], manager=child.identity))
+        self.record_manager()
         self._changed()
         try:
             how = await child.ended()
@@ -181,6 +181,18 @@ class Instance:
         self.restarts += 1
         self.deaths = [*self.deaths[-16:], time.monotonic()]
         self.fail(f"instance {self.name}: manager (pid {child.pid}) {how}")
+
+    def record_manager(self) -> None:
+        """Note who the manager is, where that isn't noted yet: on a full disk it lives on, and is noted later.
+
+        Until then a new supervisor finds it by its namespace and uids.
+        """
+        if self.manager is not None:
+            record = msgspec.structs.replace(self._records[self.name], manager=self.manager.identity)
+            try:
+                self._records.put(self.name, record)
+            except OSError as exc:
+                self.fail(f"instance {self.name}: its manager isn't noted: {exc}")
 
     def replace_manager(self) -> bool:
         """Ask the manager to make room for another, which is born at once; False when there is none."""

@@ -165,6 +165,7 @@ class Supervisor:
                     most_silent.check_heartbeat(now)
                 for instance in self.instances.values():
                     instance.check_pin()
+                    instance.record_manager()
             last = now
             reap_orphans({i.manager.pid for i in self.instances.values() if i.manager} | self.apps.pids())
             trim_logs(self.paths.run / "logs")
