@@ -13,6 +13,7 @@ from nsmanager.vpn.reading import counters
 from pubsub.topics import (
     DnsQuery,
     IPFlow,
+    LearnedAddress,
     Lease,
     NamespaceConfig,
     NamespaceOutlook,
@@ -54,6 +55,7 @@ class Board:
         self.reported = asyncio.Event()  # set from the first status on
         self.changed = asyncio.Event()  # set when the status or the metrics change
         self._leases: tuple[Lease, ...] = ()
+        self._learned: tuple[LearnedAddress, ...] = ()
         self._tunnels: tuple[TunnelStatus, ...] = ()
         self._watchers: list[asyncio.Event] = []
 
@@ -85,13 +87,19 @@ class Board:
 
     def report(self, status: NamespaceStatus) -> None:
         """Take the status that a reconciliation found; what duties found is kept."""
-        self._set(msgspec.structs.replace(status, leases=self._leases, tunnels=self._tunnels))
+        self._set(msgspec.structs.replace(status, leases=self._leases, tunnels=self._tunnels, learned=self._learned))
 
     def update(self, leases: tuple[Lease, ...]) -> None:
         """Take the leases that are in force."""
         self._leases = leases
         if self.status is not None:
             self._set(msgspec.structs.replace(self.status, leases=leases))
+
+    def learn(self, learned: tuple[LearnedAddress, ...]) -> None:
+        """Take the addresses that apps were seen with."""
+        self._learned = learned
+        if self.status is not None:
+            self._set(msgspec.structs.replace(self.status, learned=learned))
 
     def tell_tunnels(self, tunnels: tuple[TunnelStatus, ...]) -> None:
         """Take what the tunnels are like now."""

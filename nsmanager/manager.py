@@ -19,16 +19,21 @@ from typing import Any
 
 from nsmanager.board import Board
 from nsmanager.contact import keep_in_touch
+from nsmanager.dns.duty import log_dns
+from nsmanager.flows.duty import log_flows
 from nsmanager.heartbeat import beat
 from nsmanager.item import Item
 from nsmanager.items.address import Address
+from nsmanager.items.bridge import Bridge
 from nsmanager.items.link import Link, idle_ports, ports
 from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
+from nsmanager.learning import learn
 from nsmanager.memory import trim
+from nsmanager.metadata.duty import serve_metadata
 from nsmanager.names import BRIDGE
 from nsmanager.namespace import Namespace
 from nsmanager.place import Place
@@ -40,8 +45,16 @@ from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
 # What a manager does beside keeping its namespace reconciled, each until it is cancelled.
-DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ...] = (beat, keep_in_touch, keep_tunnels)
-KINDS: tuple[type[Item], ...] = (Link, Address, Neighbour, Route, Sysctl, NftTable, Service)
+DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ...] = (
+    beat,
+    keep_in_touch,
+    keep_tunnels,
+    serve_metadata,
+    log_flows,
+    log_dns,
+    learn,
+)
+KINDS: tuple[type[Item], ...] = (Link, Bridge, Address, Neighbour, Route, Sysctl, NftTable, Service)
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
 LAST_RETRY = 30.0  # seconds

@@ -9,6 +9,7 @@ from nsmanager import observing
 from nsmanager.firewall import tables, watched
 from nsmanager.item import Item
 from nsmanager.items.address import Address
+from nsmanager.items.bridge import DEFAULT_PRIORITY, LAST_PRIORITY, LLDP, Bridge
 from nsmanager.items.link import Link
 from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.route import Route
@@ -18,7 +19,7 @@ from nsmanager.names import BRIDGE, TUNNEL, bridge_mac, eui64
 from nsmanager.place import Place
 from nsmanager.services import charon, dnsmasq, radvd
 from nsmanager.vpn import routing
-from pubsub.topics import NamespaceConfig, NamespaceLink
+from pubsub.topics import InstanceType, NamespaceConfig, NamespaceLink
 
 # In the order of their start; one that the config has no use for returns None.
 SERVICES: tuple[Callable[[NamespaceConfig, Place], Service | None], ...] = (
@@ -44,8 +45,7 @@ def plan(config: NamespaceConfig, place: Place) -> tuple[Item, ...]:
         *_bridge(config, place),
         *routing.inside(config),
         *_tunnel(config, place),
-        *(Link(ifname, mtu=config.port_mtu, master=BRIDGE) for ifname in config.outer),
-        *(Link(app.ifname, mtu=config.port_mtu, master=BRIDGE) for app in config.apps if app.ifname),
+        *_ports(config),
         *(service for service in services if service is not None),
     )
 
@@ -112,6 +112,19 @@ def _tunnel(config: NamespaceConfig, place: Place) -> Iterator[Item]:
         yield first
         yield from _ipv6(TUNNEL, on=config.bridge6 is not None)
         yield from rest
+
+
+def _ports(config: NamespaceConfig) -> Iterator[Item]:
+    """Yield the ports of the bridge: of a switch those that lead out, then the apps'."""
+    if config.type is InstanceType.SWITCH:
+        yield Bridge(
+            BRIDGE,
+            stp=config.stp,
+            group_fwd_mask=LLDP if config.lldp else 0,
+            priority=LAST_PRIORITY if config.stp else DEFAULT_PRIORITY,
+        )
+    for ifname in (*config.outer, *(app.ifname for app in config.apps if app.ifname)):
+        yield Link(ifname, mtu=config.port_mtu, master=BRIDGE)
 
 
 def _ipv6(ifname: str, *, on: bool) -> Iterator[Sysctl]:

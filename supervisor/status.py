@@ -192,6 +192,7 @@ def fold_apps(
     """Return the status of each app of one instance, by `instance/app`; `running`: kind and pid by app."""
     leases = {lease.mac: lease.address for lease in namespace.leases} if namespace else {}
     bridged = set(namespace.ports) if namespace else set()
+    learned = [(one.ifname, str(one.address)) for one in namespace.learned] if namespace else []
     found = {}
     for app in plan.config.apps:
         kind, pid = running.get(app.name, ("", 0))
@@ -204,6 +205,7 @@ def fold_apps(
             kind=kind,
             pid=pid,
             reason=trouble.get(app.name, ""),
+            addresses=tuple(address for ifname, address in learned if ifname == app.ifname),
         )
     return found
 

@@ -1,26 +1,35 @@
-"""The nft table of a `switch` instance: nothing of its namespace is reachable, and nothing is routed. Pure."""
+"""`table inet nsvisor` of a `switch` instance: nothing of its namespace is reachable, and nothing is routed. Pure.
+
+What is bridged comes by here only where some app has rules, or flows are logged (br_netfilter): then it passes by the
+apps' rules, or not at all.
+"""
 
 from __future__ import annotations
 
+from nsmanager.firewall import judging
+from nsmanager.firewall.entries import app_entries, watched
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
 from nsmanager.names import BRIDGE
 from pubsub.topics import NamespaceConfig
 
-TEXT = f"""
+TEXT = """
 	chain input {{
 		type filter hook input priority filter; policy drop;
 		iifname "lo" accept
 	}}
 
-	# what is bridged comes by here only where apps have rules (br_netfilter)
 	chain forward {{
 		type filter hook forward priority filter; policy drop;
-		iifname "{BRIDGE}" oifname "{BRIDGE}" accept
+		{bridged}
 	}}
 """
 
 
-def table(_config: NamespaceConfig) -> NftTable:
+def table(config: NamespaceConfig) -> NftTable:
     """Return the table."""
-    return NftTable("inet", NFT_TABLE, TEXT)
+    judged = watched(config)
+    apps = app_entries(config) if judged else ()
+    text = judging.chains(config, apps) if judged else ""
+    text += TEXT.format(bridged=judging.BRIDGED if judged else f'iifname "{BRIDGE}" oifname "{BRIDGE}" accept')
+    return NftTable("inet", NFT_TABLE, text, kept=tuple(judging.kept(apps)))

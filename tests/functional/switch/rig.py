@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -72,4 +73,9 @@ class Rig:
     def wait_attached(self, *apps: str) -> None:
         """Wait until these apps have their ports."""
         for app in apps:
-            wait_until(lambda app=app: self.status(app).get("attached"), what=f"{app} is attached: {self.status(app)}")
+            wait_until(partial(self._is_attached, app), what=f"{app} is attached")
+
+    def _is_attached(self, app: str) -> bool:
+        status = self.status(app)
+        assert status.get("attached"), status
+        return True

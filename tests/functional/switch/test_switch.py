@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional.switch.rig import Rig
+from tests.functional.switch.rig import PREFIX6, Rig
 from tests.hosts import wait_until
 
 
@@ -29,6 +29,18 @@ def test_apps_get_their_addresses_from_the_lan(rig: Rig) -> None:
     assert status["uplinks"] == ["eth3"]
     assert status["type"] == "switch"
     assert [one["ifname"] for one in rig.daemon.get("uplinks")] == []
+
+
+def test_what_apps_were_seen_with_is_told(rig: Rig) -> None:
+    address = rig.host.sh("ip -br -4 addr show dev eth0", netns="cam").split()[2].partition("/")[0]
+    address6 = wait_until(lambda: slaac(rig), what="an address by RA")
+    rig.host.sh(f"ping -c 1 -W 30 {PREFIX6}1", netns="cam")
+    wait_until(lambda: {address, address6} <= {*rig.status("cam")["addresses"]}, what="both addresses are told")
+
+
+def slaac(rig: Rig) -> str:
+    words = rig.host.sh("ip -br -6 addr show dev eth0 scope global", netns="cam").split()
+    return words[2].partition("/")[0] if len(words) > 2 else ""
 
 
 def test_no_service_of_ours_runs_and_nothing_has_an_address(rig: Rig) -> None:

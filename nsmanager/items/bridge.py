@@ -1,0 +1,106 @@
+"""How a bridge passes frames on: spanning tree, what of the reserved group addresses, VLANs. See ip-link(8)."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from nsmanager.item import Item, Key, NotYet, Observed
+from nsmanager.items.link import (
+    IFINFOMSG,
+    IFLA_GROUP,
+    IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    RTM_NEWLINK,
+)
+from nsmanager.marks import LINK_GROUP
+from nsmanager.netlink import attribute, attributes, nested, number, string, text, u32
+
+if TYPE_CHECKING:
+    from nsmanager.namespace import Namespace
+
+IFLA_BR_FORWARD_DELAY, IFLA_BR_HELLO_TIME, IFLA_BR_MAX_AGE = 1, 2, 3  # in hundredths of a second
+IFLA_BR_STP_STATE, IFLA_BR_PRIORITY, IFLA_BR_VLAN_FILTERING, IFLA_BR_GROUP_FWD_MASK = 5, 6, 7, 9
+# The shortest times of IEEE 802.1D. They count where nobody else is root; for that the priority is the worst one.
+FORWARD_DELAY, HELLO_TIME, MAX_AGE = 400, 100, 600
+LAST_PRIORITY, DEFAULT_PRIORITY = 61440, 32768
+LLDP = 1 << 0xE  # 01:80:c2:00:00:0e
+
+
+@dataclasses.dataclass(frozen=True)
+class Bridge(Item):
+    """The settings of a bridge that a Link makes. A spanning tree's times are its root's: they aren't compared."""
+
+    stage: ClassVar[int] = 10
+
+    ifname: str
+    stp: bool = False
+    group_fwd_mask: int = 0
+    vlan_filtering: bool = False
+    priority: int = DEFAULT_PRIORITY
+
+    @property
+    def key(self) -> Key:
+        return ("bridge", self.ifname)
+
+    def __str__(self) -> str:
+        times = f" forward_delay {FORWARD_DELAY} hello_time {HELLO_TIME} max_age {MAX_AGE}" if self.stp else ""
+        return (
+            f"ip link set {self.ifname} type bridge priority {self.priority}{times} stp_state {int(self.stp)} "
+            f"group_fwd_mask {self.group_fwd_mask:#x} vlan_filtering {int(self.vlan_filtering)}"
+        )
+
+    def undo(self) -> str:
+        return str(Bridge(self.ifname))
+
+    async def create(self, ns: Namespace) -> None:
+        """Set all. Raises NotYet while there is no bridge of that name."""
+        index = ns.ifindex(self.ifname)
+        if not index:
+            raise NotYet(f"link {self.ifname} is not there yet")
+        times = ((IFLA_BR_FORWARD_DELAY, FORWARD_DELAY), (IFLA_BR_HELLO_TIME, HELLO_TIME), (IFLA_BR_MAX_AGE, MAX_AGE))
+        data = attribute(IFLA_BR_PRIORITY, struct.pack("=H", self.priority))
+        data += b"".join(u32(*one) for one in times) if self.stp else b""
+        data += u32(IFLA_BR_STP_STATE, int(self.stp))
+        data += attribute(IFLA_BR_GROUP_FWD_MASK, struct.pack("=H", self.group_fwd_mask))
+        # A kernel without VLANs refuses even to switch them off.
+        data += attribute(IFLA_BR_VLAN_FILTERING, b"\1") if self.vlan_filtering else b""
+        info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"), nested(IFLA_INFO_DATA, data))
+        ns.rtnl.request(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, index, 0, 0) + info)
+
+    async def replace(self, ns: Namespace, old: Observed, /) -> None:
+        if isinstance(old, Bridge) and old.vlan_filtering and not self.vlan_filtering:
+            data = nested(IFLA_INFO_DATA, attribute(IFLA_BR_VLAN_FILTERING, b"\0"))
+            info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"), data)
+            ns.rtnl.request(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), 0, 0) + info)
+        await self.create(ns)
+
+    async def delete(self, ns: Namespace) -> None:
+        """Set it as a new bridge is: an instance that was a switch is none any more."""
+        await Bridge(self.ifname).replace(ns, self)
+
+    @classmethod
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return the settings of the planned bridges, and of those of ours that aren't as a new one is."""
+        wanted = {item.ifname for item in planned}
+        found = [bridge for _, fields in ns.links if (bridge := cls._decode(fields)) is not None]
+        return [bridge for bridge in found if bridge.ifname in wanted or bridge != Bridge(bridge.ifname)]
+
+    @classmethod
+    def _decode(cls, fields: dict[int, bytes]) -> Self | None:
+        """Return what a link's message says, when it is a bridge of ours."""
+        info = attributes(fields.get(IFLA_LINKINFO, b""), 0)
+        if string(info.get(IFLA_INFO_KIND)) != "bridge" or number(fields.get(IFLA_GROUP)) != LINK_GROUP:
+            return None
+        data = attributes(info.get(IFLA_INFO_DATA, b""), 0)
+        return cls(
+            string(fields[IFLA_IFNAME]),
+            stp=bool(number(data.get(IFLA_BR_STP_STATE))),
+            group_fwd_mask=number(data.get(IFLA_BR_GROUP_FWD_MASK)),
+            vlan_filtering=bool(number(data.get(IFLA_BR_VLAN_FILTERING))),
+            priority=number(data.get(IFLA_BR_PRIORITY)),
+        )
