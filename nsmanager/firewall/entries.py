@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 
+from nsmanager.firewall.hosts import host_suffix, known_addresses
 from nsmanager.firewall.match import matches
 from nsmanager.firewall.numbers import numbers
 from pubsub.topics import Direction, NamespaceApp, NamespaceConfig, Rule
@@ -101,7 +102,8 @@ def app_entries(config: NamespaceConfig) -> tuple[AppEntries, ...]:
         others = [other for other in config.apps if other.name != app.name]
         history = hashlib.sha256(app.name.encode())
         for rule in rules_in_force(config, app):
-            out = matches(rule, Direction.OUT, others, known) if rule.direction is not Direction.IN else ()
+            named = known_addresses(config, host_suffix(rule.host)) if rule.host else ()
+            out = matches(rule, Direction.OUT, others, known, named) if rule.direction is not Direction.IN else ()
             into = matches(rule, Direction.IN, others, known) if rule.direction is not Direction.OUT else ()
             history.update(repr((rule.name, str(rule.action), out, into)).encode())
             drafts.append((app, rule, out, into, history.hexdigest()))

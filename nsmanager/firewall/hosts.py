@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
 
 from pubsub.topics import NamespaceConfig
 
@@ -24,6 +25,24 @@ def host_sets(config: NamespaceConfig) -> Mapping[str, tuple[str, str]]:
         if rule.host and (not rule.uplink or rule.uplink in config.uplinks)
     }
     return {name: set_names(name) for name in sorted(names)}
+
+
+def known_addresses(config: NamespaceConfig, suffix: str) -> list[IPv4Address | IPv6Address]:
+    """Return what dnsmasq knows by itself of a rule's host: these answers fill no set, see dnsmasq(8)."""
+    found: list[tuple[str, IPv4Address | IPv6Address | None]] = list(config.hosts.items())
+    for app in config.apps:
+        if app.name not in config.hosts:
+            found += [(app.name, app.address), (app.name, app.address6)]
+    return [
+        address
+        for name, address in found
+        if address is not None and any(below(full, suffix) for full in (name, f"{name}.{config.domain}"))
+    ]
+
+
+def below(name: str, suffix: str) -> bool:
+    """Tell whether a name is the suffix, or ends in it after a dot."""
+    return f".{name.lower()}".endswith(f".{suffix}")
 
 
 def host_suffix(host: str) -> str:

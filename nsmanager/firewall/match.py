@@ -7,8 +7,8 @@ translation. One rule may need several lines of nft, for a line knows one family
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from nsmanager.firewall.hosts import host_suffix, set_names
 from nsmanager.firewall.numbers import high, low
@@ -25,18 +25,23 @@ Lines = tuple[tuple[str, int], ...]  # (words, family: 4, 6, or 0 for both)
 
 
 def matches(
-    rule: Rule, direction: Direction, others: Iterable[NamespaceApp], known: Mapping[str, int]
+    rule: Rule,
+    direction: Direction,
+    others: Iterable[NamespaceApp],
+    known: Mapping[str, int],
+    named: Sequence[IPv4Address | IPv6Address] = (),
 ) -> tuple[str, ...]:
     """Return the lines of a rule for connections of one direction, each without what is done then; none: never.
 
-    `others` are the other apps of the instance, `known` has all apps' numbers.
+    `others` are the other apps of the instance, `known` has all apps' numbers, `named` are the
+    addresses of the rule's host that no resolver is asked for.
     """
     which = _other_end(direction)
     found: Lines = (("", 0),)
     if rule.remote:
         found = _both(found, _networks(which, (remote.network for remote in rule.remote)))
     if rule.host:
-        found = _both(found, _host(which, rule.host))
+        found = _both(found, (*_host(which, rule.host), *_addresses(which, named)))
     if rule.apps:
         found = _both(found, tuple(_apps(rule.apps, direction, others, known)))
     first = " ".join(_transport(rule))
@@ -81,6 +86,10 @@ def _networks(which: str, networks: Iterable[IPv4Network | IPv6Network]) -> Line
     )
 
 
+def _addresses(which: str, addresses: Iterable[IPv4Address | IPv6Address]) -> Lines:
+    return _networks(which, (ipaddress.ip_network(address) for address in addresses))
+
+
 def _networks_words(networks: Iterable[IPv4Network | IPv6Network]) -> Iterator[str]:
     """Yield networks that don't overlap, which nft refuses; all are of one family."""
     for network in ipaddress.collapse_addresses(networks):  # type: ignore[type-var]  # one family at a time
@@ -105,7 +114,7 @@ def _apps(
         marks = one_of(sorted(write(known[other.name]) for other in meant))
         yield f"ct direction original meta mark and {mask} {marks}", 0
     addresses = [address for other in meant for address in (other.address, other.address6) if address is not None]
-    for words, family in _networks(_other_end(direction), (ipaddress.ip_network(address) for address in addresses)):
+    for words, family in _addresses(_other_end(direction), addresses):
         yield f"ct direction reply {words}", family
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 
+from nsmanager.firewall.hosts import below, host_sets
 from nsmanager.items.service import Service
+from nsmanager.marks import NFT_TABLE
 from nsmanager.names import BRIDGE
 from nsmanager.place import Place
 from pubsub.topics import Dhcp6Mode, NamespaceApp, NamespaceConfig
@@ -48,6 +50,7 @@ def service(config: NamespaceConfig, place: Place) -> Service | None:
             "expand-hosts",
             f"domain={config.domain}",
             f"local=/{config.domain}/",
+            *_sets(config),
             "# DHCP",
             *([_range(config, config.range)] if config.range is not None else []),
             *([_range6(config, config.bridge6)] if config.bridge6 is not None else []),
@@ -66,6 +69,19 @@ def service(config: NamespaceConfig, place: Place) -> Service | None:
         reloadable=tuple(reloadable.items()),
         ifname=BRIDGE,
     )
+
+
+def _sets(config: NamespaceConfig) -> Iterator[str]:
+    """Yield which sets the answers for a name fill: its own and those of the names above it, for one line counts."""
+    sets = host_sets(config)
+    for suffix in sets:
+        words = [
+            f"{v}#inet#{NFT_TABLE}#{name}"
+            for above in sets
+            if below(suffix, above)
+            for v, name in zip("46", sets[above], strict=True)
+        ]
+        yield f"nftset=/{suffix}/{','.join(words)}"
 
 
 def _range(config: NamespaceConfig, leased: AddressRange) -> str:

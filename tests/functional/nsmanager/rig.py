@@ -175,11 +175,11 @@ class Rig:
         return self.host.sh(script, netns=NAME)
 
     def state(self) -> str:
-        """Return all that the plan is about, as text; indices and counters left out."""
+        """Return all that the plan is about, as text; indices and counters left out, tables and sets in any order."""
         return self.inside("""
             for link in lo up0 br0; do ip -o link show "$link" | sed 's/^[0-9]*: //'; done
-            ip -o -4 addr show | awk '{print $2, $4}'
-            ip -o -6 addr show | awk '{print $2, $4}'
+            ip -o -4 addr show | awk '{print $2, $4}' | sort
+            ip -o -6 addr show | awk '{print $2, $4}' | sort
             ip -4 route show table all
             ip -6 route show table all | sort
             ip -4 neigh show nud permanent
@@ -191,7 +191,7 @@ class Rig:
             for link in up0 br0; do for name in accept_ra accept_redirects addr_gen_mode; do
                 sysctl net.ipv6.conf.$link.$name
             done; done
-            nft -s list ruleset
+            nft -s list ruleset | tr ',{}' '\\n' | sed 's/^[ \t]*//' | sort
         """)
 
     def log(self) -> str:

@@ -54,21 +54,24 @@ def test_another_router_on_the_bridge_changes_nothing_of_the_instance(rig: Rig, 
     rig.inside("ip link set p-other master br0 up")
     wait_until(lambda: addresses(other))
     before = rig.state()
-    app.put_file("/run/radvd.conf", ROGUE)
-    app.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
+    other.put_file("/run/radvd.conf", ROGUE)
+    other.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
     with Capture(rig.host, "br0", "ip6[40] == 134", netns=NAME) as seen:
-        app.sh("radvd -C /run/radvd.conf -p /run/radvd.pid -m none")
-        wait_until(lambda: any(address.startswith("2001:db8:66:") for address in addresses(other)))
+        other.sh("radvd -C /run/radvd.conf -p /run/radvd.pid -m none")
+        wait_until(lambda: any(address.startswith("2001:db8:66:") for address in addresses(app)))
     assert seen.packets
     assert rig.state() == before
 
 
 def test_a_redirect_changes_no_way_of_the_instance(rig: Rig, app: Host) -> None:
-    ours = app.sh("ip -o -6 addr show dev eth0 scope link").split()[3].split("/")[0]
+    other = rig.attach("other")  # by a port that is no app's: no app may send one
+    rig.inside("ip link set p-other master br0 up")
+    wait_until(lambda: addresses(other))
+    ours = other.sh("ip -o -6 addr show dev eth0 scope link").split()[3].split("/")[0]
     wanted = ["ip", "-6", "route", "get", str(LINK6.gateway6)]
     before = rig.host.run(wanted, netns=NAME).stdout
     with Capture(rig.host, "br0", "ip6[40] == 137", netns=NAME) as seen:
-        app.run([sys.executable, "-c", REDIRECT, router(app), ours, str(LINK6.gateway6)])
+        other.run([sys.executable, "-c", REDIRECT, router(app), ours, str(LINK6.gateway6)])
     assert len(seen.packets) == 1
     assert rig.host.run(wanted, netns=NAME).stdout == before
     assert "Icmp6InRedirects                \t0" in rig.inside("cat /proc/net/snmp6")
