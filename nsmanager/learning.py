@@ -22,7 +22,7 @@ from pubsub.values import IpAddress
 
 PAUSE = 2.0  # seconds between two looks
 SET = re.compile(r"\bset (\S+) \{(.*?)\n\t\}", re.DOTALL)
-ELEMENT = re.compile(r"(0x[0-9a-f]+|\d+\.\d+\.\d+\.\d+)(?= [a-z])")  # what follows is when it expires
+ELEMENT = re.compile(r"\b(0x[0-9a-f]+|\d+\.\d+\.\d+\.\d+)\b")
 
 
 async def learn(ns: Namespace, place: Place, board: Board) -> None:  # noqa: ARG001  # a duty's form
