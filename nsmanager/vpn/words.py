@@ -22,7 +22,6 @@ MEANINGS = (
     ("received TS_UNACCEPT", "the peer has no such networks for us: see local_subnets and remote_subnets"),
     ("giving up after", "the peer doesn't answer"),
     ("peer not responding", "the peer doesn't answer"),
-    ("retransmit ", "the peer doesn't answer"),
     ("received DELETE for IKE_SA", "the peer ended the tunnel"),
     ("installing policy failed", "the networks of the tunnel can't be taken by this host's ESP"),
     ("unable to install", "ESP can't be set up: see the instance's log"),
