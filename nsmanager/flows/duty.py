@@ -13,17 +13,18 @@ from nsmanager.duty import while_wanted
 from nsmanager.flows import drops
 from nsmanager.flows.entry import Entry
 from nsmanager.flows.records import flow
-from nsmanager.flows.table import Flows
+from nsmanager.flows.table import Due, Flows
 from nsmanager.flows.tracked import CT_DELETE, Tracked, listen_for_ends, listen_for_rest
 from nsmanager.namespace import Namespace
 from nsmanager.naming import Naming
-from nsmanager.netfilter import Listener
+from nsmanager.netfilter import Listener, Message
 from nsmanager.nflog import DROP_GROUP, PacketLog
 from nsmanager.place import Place
 
 HEADERS = 128  # bytes copied of a dropped packet: those of IPv6 with some extensions, and ports
 PACKETS_AT_ONCE = 64  # dropped packets that the kernel collects before it tells
 ASKED_IN_A_ROW = 128  # questions to the kernel before events are read
+MOST_TURNS = 16  # of reading before what was read elsewhere is taken
 TICK = 0.25  # seconds between two looks at what is due
 COMPLAINT = 60.0  # seconds between two lines of the log about losses
 
@@ -65,29 +66,39 @@ class _Watch:
     async def follow_ends(self) -> None:
         """Take the ends of connections as the kernel tells them."""
         async for batch in self._ends.batches():
-            now = time.monotonic()
-            for kind, _, body in batch:
-                entry = Entry(body)
-                if kind == CT_DELETE:
-                    self._tell(self._flows.deleted(entry, now))
-                else:
-                    self._flows.ended(entry, now)
+            self._take_ends(batch)
             if self._ends.is_empty:
                 self._flows.settle()
                 if self._ends.losses != self._losses:
                     self._losses = self._ends.losses
-                    self._tell(self._flows.resync(self._tracked.all(), now))
+                    self._tell(self._flows.resync(self._tracked.all(), time.monotonic()))
+
+    def _take_ends(self, batch: list[Message]) -> None:
+        for _ in range(MOST_TURNS):  # what was told before comes first, though it came by another socket
+            self._take_rest(list(self._rest.read()))
+            if self._rest.is_empty:
+                break
+        now = time.monotonic()
+        for kind, _, body in batch:
+            entry = Entry(body)
+            if kind == CT_DELETE:
+                self._tell(self._flows.deleted(entry))
+            else:
+                self._tell(self._flows.ended(entry, now))
 
     async def follow_rest(self) -> None:
         """Take beginnings, and what the kernel forgets after its end: what is lost of these makes a record late."""
         async for batch in self._rest.batches():
-            now = time.monotonic()
-            for kind, _, body in batch:
-                entry = Entry(body)
-                if kind == CT_DELETE:
-                    self._tell(self._flows.deleted(entry, now))
-                else:
-                    self._flows.begun(entry, now)
+            self._take_rest(batch)
+
+    def _take_rest(self, batch: list[Message]) -> None:
+        now = time.monotonic()
+        for kind, _, body in batch:
+            entry = Entry(body)
+            if kind == CT_DELETE:
+                self._tell(self._flows.deleted(entry))
+            else:
+                self._flows.begun(entry, now)
 
     async def follow_drops(self) -> None:
         """Take the packets that rules dropped."""
@@ -102,14 +113,22 @@ class _Watch:
             await asyncio.sleep(TICK)
             due = self._flows.due(time.monotonic())
             for first in range(0, len(due), ASKED_IN_A_ROW):
-                part = due[first : first + ASKED_IN_A_ROW]
-                now = time.monotonic()
-                for (key, _), entry in zip(part, self._tracked.ask_all([one for _, one in part]), strict=True):
-                    self._tell(self._flows.answered(key, entry, now))
-                await asyncio.sleep(0)  # what expired is told as events, which are to be read before there are more
+                self._ask(due[first : first + ASKED_IN_A_ROW])
+                await asyncio.sleep(0)
             for record in drops.flows(self._drops.take(time.monotonic()), self._naming.residents):
                 self._board.flows.add(record)
             self._complain()
+
+    def _ask(self, due: list[Due]) -> None:
+        """Ask the kernel about some, and take its answers after the news from before it gave them."""
+        answers = self._tracked.ask_all([one.question for one in due])
+        for _ in range(MOST_TURNS):
+            self._take_ends(list(self._ends.read()))
+            if self._ends.is_empty:
+                break
+        now = time.monotonic()
+        for one, entry in zip(due, answers, strict=True):
+            self._tell(self._flows.answered(one, entry, now))
 
     def _tell(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

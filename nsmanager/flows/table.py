@@ -3,10 +3,14 @@
 One of TCP ends when both sides have closed it or one has reset it. What still comes then (the last acknowledgement, a
 repetition) is waited for, then its counters are asked for and it is told; the kernel remembers it for two more minutes.
 Any other ends when it expires: the kernel would find that out much later by itself, but when asked it looks.
+
+An id is no name for ever: one that begins where another of the same ends was just deleted mostly has the same. So the
+order of the news matters: what came before the news of an end is taken before it, though it comes by another socket.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 from nsmanager.flows.entry import Entry
@@ -16,7 +20,17 @@ TRIES = 3  # to find one that has ended: the news that another took its place ma
 SLOTS = 4  # a second: how exactly it is known when something is due
 OPEN_LIMIT = 65_536  # connections watched for their expiry; of more the end is told late
 TOLD_LIMIT = 65_536  # connections remembered as told
+GONE_LIMIT = 1024  # deleted connections whose end may still be heard of
 TOLD_FOR = 300.0  # seconds; the kernel forgets what TCP has ended after 120
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Due:
+    """A connection that the kernel is to be asked about."""
+
+    key: bytes  # its id
+    question: bytes
+    when: float  # it was due: tells it from a later one of that id
 
 
 class Flows:
@@ -28,6 +42,7 @@ class Flows:
         self._due: dict[int, set[bytes]] = {}  # slot -> ids
         self._ended: dict[bytes, tuple[float, bytes, int]] = {}  # id -> when to ask, question, tries
         self._told: dict[bytes, float] = {}  # id -> when, in this order
+        self._gone: dict[bytes, list[Entry]] = {}  # id -> those that were deleted before their end was heard of
         self._missing: set[bytes] = set()  # ids that were open, and weren't there any more after news was lost
 
     def begun(self, entry: Entry, now: float) -> None:
@@ -35,52 +50,60 @@ class Flows:
         if entry.id not in self._open and len(self._open) < OPEN_LIMIT:
             self._watch(entry.id, entry.question, now + entry.timeout)
 
-    def ended(self, entry: Entry, now: float) -> None:
-        """Take one that TCP has ended."""
+    def ended(self, entry: Entry, now: float) -> Iterator[Entry]:
+        """Take one that TCP has ended; yield it when it is to be told at once."""
         self._forget(entry.id)
-        if entry.id not in self._told and entry.id not in self._ended:
+        if entry.id in self._gone:
+            first, *more = self._gone.pop(entry.id)
+            if more:
+                self._gone[entry.id] = more
+            yield first
+        elif entry.id not in self._told and entry.id not in self._ended:
             self._ended[entry.id] = (now + SETTLING, entry.question, TRIES)
 
-    def deleted(self, entry: Entry, now: float) -> Iterator[Entry]:
+    def deleted(self, entry: Entry) -> Iterator[Entry]:
         """Take one that the kernel deleted; yield it when it is to be told."""
         self._forget(entry.id)
         if self._told.pop(entry.id, None) is not None:
             return
-        if self._ended.pop(entry.id, None) is not None:
-            yield self._tell(entry, now)
-        elif not entry.has_ended:  # else a manager before this one has told it
+        if self._ended.pop(entry.id, None) is not None or not entry.has_ended:
             yield entry
+        else:  # a manager before this one has told it, or the news of its end is still to be read
+            self._gone.setdefault(entry.id, []).append(entry)
+            if len(self._gone) > GONE_LIMIT:
+                del self._gone[next(iter(self._gone))]
 
-    def due(self, now: float) -> list[tuple[bytes, bytes]]:
-        """Return ids and questions of those that the kernel is to be asked about now."""
+    def due(self, now: float) -> list[Due]:
+        """Return those that the kernel is to be asked about now."""
         found = []
         for key, (at, question, _) in self._ended.items():
             if at > now:
                 break  # each waits as long as the others
-            found.append((key, question))
+            found.append(Due(key, question, at))
         last = int(now * SLOTS)
         for slot in sorted(slot for slot in self._due if slot <= last):
-            found += [(key, self._open[key][1]) for key in self._due.pop(slot)]
+            found += [Due(key, self._open[key][1], slot) for key in self._due.pop(slot)]
         return found
 
-    def answered(self, key: bytes, entry: Entry | None, now: float) -> Iterator[Entry]:
-        """Take what the kernel said about one; yield it when it is to be told."""
+    def answered(self, due: Due, entry: Entry | None, now: float) -> Iterator[Entry]:
+        """Take what the kernel said about one; yield it when it is to be told. All the news of then was taken."""
+        key, question, when = due.key, due.question, due.when
         if entry is not None and entry.id != key:
             entry = None  # another one with the same ends
-        if key in self._ended:
-            _, question, tries = self._ended.pop(key)
-            if entry is not None:
+        if key in self._ended and self._ended[key][0] == when:
+            _, _, tries = self._ended.pop(key)
+            if entry is not None and entry.has_ended:
                 yield self._tell(entry, now)
             elif tries > 1:
                 self._ended[key] = (now + SETTLING, question, tries - 1)
             else:
                 self.lost += 1
-        elif key in self._open and entry is not None:
+        elif key in self._open and self._open[key][0] == when and entry is not None:
             if entry.has_ended:  # its end was missed
                 self._forget(key)
                 yield self._tell(entry, now)
             else:
-                self._watch(key, self._open[key][1], now + entry.timeout)
+                self._watch(key, question, now + entry.timeout)
 
     def adopt(self, entries: Iterable[Entry], now: float) -> None:
         """Take what is there when the watch begins; what has ended, a manager before this one has told."""
