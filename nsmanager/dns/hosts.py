@@ -1,7 +1,8 @@
 """The sets of addresses that rules' host names were resolved to: how long each address stays. Pure.
 
 dnsmasq puts an address into the set before the answer goes out, with the set's own short timeout; what is written here
-gives it the time of the answer. See nft(8) on element timeouts.
+gives it the time of the answer. It is written each time: dnsmasq puts in the address of every answer that it was given,
+and since Linux 6.12 that sets the time of one that is there. See nft(8) on element timeouts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from nsmanager.residents import Address
 
 SHORTEST = 2  # seconds: who was told an address must be able to use it once
 LONGEST = 7 * 86400  # seconds
-AGAIN = 5.0  # seconds after which what was written is written again: somebody may have emptied the set
 REMEMBERED = 65_536  # elements
 
 Sets = Mapping[str, tuple[str, str]]  # suffix of names -> its sets, of IPv4 and IPv6
@@ -25,7 +25,7 @@ class Hosts:
 
     def __init__(self, sets: Sets) -> None:
         self.sets = sets
-        self._until: dict[tuple[str, Address], tuple[float, float]] = {}  # set and address -> until when, written when
+        self._until: dict[tuple[str, Address], float] = {}  # set and address -> until when it stays
 
     def commands(self, answer: Message, now: float) -> list[str]:
         """Return the nft commands that an answer asks for: one transaction, so that no packet misses its element."""
@@ -38,12 +38,9 @@ class Hosts:
         ]
         lines = []
         for name, address, ttl in found:
-            until, written = self._until.get((name, address), (0.0, 0.0))
-            stays = max(now + min(max(ttl, SHORTEST), LONGEST), until)  # another name may lead to it for longer
-            if stays < until + 1 and now < written + AGAIN:
-                continue
-            self._until.pop((name, address), None)
-            self._until[name, address] = (stays, now)
+            known = self._until.pop((name, address), 0.0)
+            stays = max(now + min(max(ttl, SHORTEST), LONGEST), known)  # another name may lead to it for longer
+            self._until[name, address] = stays
             element = f"element inet {NFT_TABLE} {name}"
             timed = f"{{ {address} timeout {round(stays - now)}s }}"
             lines += [f"add {element} {timed}", f"delete {element} {{ {address} }}", f"add {element} {timed}"]

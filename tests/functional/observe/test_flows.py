@@ -190,7 +190,7 @@ def test_over_a_restart_none_is_told_twice(rig: Rig) -> None:
         found = rig.flows.find(app="free", destination_port=PORT, protocol="tcp")
         return Counter(one.source_port for one in found if one.source_port in ports and one.end > began)
 
-    began = max(one.end for one in rig.flows.records)
+    began = max((one.end for one in rig.flows.records), default=0.0)
     before = end(100)
     wait_until(lambda: len(told(before)) == 100, what="those before")
     rig.kill()
