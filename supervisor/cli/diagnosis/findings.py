@@ -105,6 +105,9 @@ def _software(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING, "DHCP client", "not found: `run` works only with fixed addresses", "apt-get install udhcpc"
         )
+    if facts.missing_for_tunnels:
+        packages = " ".join(facts.missing_for_tunnels)
+        yield Finding(Level.ERROR, "strongSwan", "not whole: tunnels can't be set up", f"apt-get install {packages}")
     for name, (package, use) in wanted.items():
         if not facts.binaries[name]:
             yield Finding(Level.NOTE, name, f"not found; useful {use}", f"apt-get install {package}")

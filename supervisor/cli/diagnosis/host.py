@@ -13,8 +13,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from nsmanager.services import charon
 from pubsub.config.directory import read_directory
-from pubsub.config.merge import read_files
+from pubsub.config.merge import Configuration, read_files
 
 PROBE_TIMEOUT = 10.0  # seconds for one probe; loading a module takes a fraction of one
 
@@ -65,6 +66,7 @@ class HostFacts:
     firewalls: tuple[str, ...]  # known ones that run here
     shared_netns: bool  # /run/netns, or the mount above it, hands mounts on to others
     instances: int  # configured
+    missing_for_tunnels: tuple[str, ...]  # packages that VPN instances need; empty too where none is configured
     config_problems: tuple[str, ...]
     daemon: str  # version and pid of the running one; empty: none
     daemon_error: str
@@ -87,12 +89,20 @@ def look(config_dir: Path, run_dir: Path) -> HostFacts:
         firewalls=tuple(sorted({"dockerd", "firewalld", "ufw"} & _running())),
         shared_netns=_is_shared(Path("/proc/self/mountinfo").read_text(), "/run/netns"),
         instances=len(found.instances),
+        missing_for_tunnels=_missing_for_tunnels(found),
         config_problems=tuple(
             f"{problem.file}:{problem.line}: {problem.message}; {problem.remedy}" for problem in found.problems
         ),
         daemon=daemon,
         daemon_error=daemon_error,
     )
+
+
+def _missing_for_tunnels(configured: Configuration) -> tuple[str, ...]:
+    if not any(one.config.vpn for one in configured.instances.values()):
+        return ()
+    needs = charon.NEEDS + charon.NEEDS_USER_SPACE
+    return tuple(sorted({package for path, package in needs if not Path(path).exists()}))
 
 
 def forward_drops(listing: str) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ WELL = HostFacts(
     open_files=1048576,
     forward_drops=(),
     firewalls=(),
+    missing_for_tunnels=(),
     shared_netns=True,
     instances=4,
     config_problems=(),
