@@ -70,6 +70,7 @@ def test_a_good_host_has_no_findings() -> None:
         ({"binaries": {**WELL.binaries, "udhcpc": "", "busybox": ""}}, "DHCP client", Level.WARNING),
         ({"binaries": {**WELL.binaries, "tcpdump": ""}}, "tcpdump", Level.NOTE),
         ({"forward_drops": ("ip filter FORWARD",)}, "forward policy", Level.WARNING),
+        ({"missing_for_tunnels": ("charon-systemd",)}, "strongSwan", Level.ERROR),
         ({"firewalls": ("dockerd",)}, "other firewalls", Level.NOTE),
         ({"shared_netns": False}, "mounts", Level.WARNING),
         ({"instances": 256}, "net.netfilter.nf_conntrack_max", Level.WARNING),
