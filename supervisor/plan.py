@@ -175,7 +175,7 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
     """
     planned = sorted((name for name in wanted.instances if name in lots), key=lambda name: lots[name].slot)
     lent = lent_links(wanted.instances, wanted.uplinks, planned)
-    choices = Choices(candidates(facts, wanted.uplinks), lent)
+    choices = Choices(candidates(facts, wanted.uplinks), lent, wanted.uplinks)
     known = choices.known
     past = before.instances if before else {}
     instances = settle_claims(
@@ -268,10 +268,17 @@ class Choices:
     `lent`: links that instances want for themselves, and so lead nobody else out.
     """
 
-    def __init__(self, known: dict[str, Candidate], lent: Mapping[str, str]) -> None:
+    def __init__(
+        self, known: dict[str, Candidate], lent: Mapping[str, str], uplinks: Mapping[str, UplinkConfig]
+    ) -> None:
         self.known = {ifname: candidate for ifname, candidate in known.items() if ifname not in lent}
         self._lent = lent
+        self._uplinks = uplinks
         self._made: dict[tuple[object, ...], Selection] = {}
+
+    def _is_meant(self, ifname: str, words: Iterable[str]) -> bool:
+        labels = self._uplinks[ifname].labels if ifname in self._uplinks else ()
+        return any(word == ifname or word in labels for word in words)
 
     def select(self, config: NetworkInstanceConfig, present: str) -> Selection:
         """Choose for an instance that has the present one now."""
@@ -280,8 +287,8 @@ class Choices:
         key = (config.uplinks, present, config.balance)
         if key not in self._made:
             made = select(config.uplinks, self.known, present, balance=config.balance)
-            named = [word for word in config.uplinks or () if word in self._lent]
-            taken = [f"{word} is lent to instance {self._lent[word]}" for word in named]
+            named = [ifname for ifname in self._lent if self._is_meant(ifname, config.uplinks or ())]
+            taken = [f"{ifname} is lent to instance {self._lent[ifname]}" for ifname in named]
             if made.uplink is None and taken:
                 made = dataclasses.replace(made, reason=f"uplink {', '.join(taken)}; name another")
             self._made[key] = made

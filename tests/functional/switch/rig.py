@@ -32,6 +32,7 @@ class Rig:
 
     def __init__(self, links: int = 1) -> None:
         self.stack = contextlib.ExitStack()
+        self.apps: dict[str, Host] = {}
         self.links = [f"eth{3 + number}" for number in range(links)]
 
     def __enter__(self) -> Self:
@@ -56,9 +57,24 @@ class Rig:
 
     def app(self, name: str) -> Host:
         """Return a host of an app's own; nsvisord's host knows its namespace by that name."""
-        made = self.stack.enter_context(Host(name))
+        made = self.apps[name] = self.stack.enter_context(Host(name))
         self.host.sh(f"ip netns attach {name} {made.pid}")
         return made
+
+    def host_of(self, name: str) -> Host:
+        """Return the host of an app that was made before."""
+        return self.apps[name]
+
+    def wait_rules(self, app: str, *names: str) -> None:
+        """Wait until exactly these rules of an app are in force."""
+
+        def in_force() -> bool:
+            found = [rule["name"] for rule in self.status(app)["rules"] if rule["name"] not in ("default", "spoofed")]
+            assert tuple(found) == names, self.status(app)
+            assert self.daemon.instance("sw")["state"] == "ready"
+            return True
+
+        wait_until(in_force, what=f"the rules of {app}")
 
     def configure(self, apps: Mapping[str, Any], uplinks: list[str] | None = None, **fields: Any) -> None:
         """Have one switch, `sw`."""
