@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from nsmanager.firewall.entries import app_numbers, watched
 from nsmanager.firewall.numbers import OTHER_PORT, high, low
-from nsmanager.firewall.words import indented, map_of, one_of, set_of
+from nsmanager.firewall.words import chain, indented, map_of, one_of, set_of
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
 from nsmanager.names import bridge_mac, eui64
@@ -24,7 +24,10 @@ from pubsub.topics import NamespaceApp, NamespaceConfig
 LINK_LOCAL = IPv6Network("fe80::/64")
 SEEN_SIZE = 16  # addresses of each version that an app may take
 SEEN_TIMEOUT = "1h"  # of silence; then another app may take the address
-TAKEN_SIZE = 8192  # addresses of all apps
+# The fields that may hold an address that an app takes; `th` of a neighbour solicitation is its target.
+TAKEN_FIELDS = {
+    "ip": ("ip saddr", 4), "arp": ("arp saddr ip", 4), "nh": ("@nh,64,128", 6), "th": ("@th,64,128", 6),
+}  # fmt: skip
 
 # Chains of the frames of one app. An ARP, NS or NA is about its own addresses; a server's or router's word is none's.
 APP = """
@@ -106,6 +109,7 @@ def table(config: NamespaceConfig, place: Place) -> NftTable:
         *_reserved(config, place),
     ]
     text = "\n" + indented(lines).rstrip("\n") + "\n" + CHAINS.format()
+    text += "".join(_taken(apps, name) for name in TAKEN_FIELDS)
     text += "".join(_app(config, app, numbers[app.name]) for app in apps)
     if watched(config):
         lines = list(map_of("to-ports", "ifname : verdict", (f'"{app.ifname}" : goto to-{app.name}' for app in apps)))
@@ -126,8 +130,6 @@ def seen_sets(app: str) -> tuple[str, str]:
 
 
 def _kept(apps: Iterable[NamespaceApp]) -> Iterator[str]:
-    yield f"set taken4 {{ type ipv4_addr; flags dynamic,timeout; timeout {SEEN_TIMEOUT}; size {TAKEN_SIZE}; }}"
-    yield f"set taken6 {{ typeof @nh,64,128; flags dynamic,timeout; timeout {SEEN_TIMEOUT}; size {TAKEN_SIZE}; }}"
     for app in apps:
         seen4, seen6 = seen_sets(app.name)
         yield f"counter {spoofed_counter(app.name)} {{ }}"
@@ -150,8 +152,7 @@ def _reserved(config: NamespaceConfig, place: Place) -> Iterator[str]:
 def _app(config: NamespaceConfig, app: NamespaceApp, number: int) -> str:
     """Return the chains of one app's port."""
     mac, own = str(app.mac), own6(app)
-    learned4 = () if app.address is not None else _take(app, config, "ip saddr", 4)
-    source = "@nh,64,128"
+    takes4 = app.address is None
     told = f"@th,192,8 {{ 1, 2 }} @th,208,48 != 0x{mac.replace(':', '')}"  # source's or target's link-layer address
     checked = f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} {told} goto spoofing"
     return APP.format(
@@ -161,11 +162,11 @@ def _app(config: NamespaceConfig, app: NamespaceApp, number: int) -> str:
         other=_lines(["ether type 0x88cc accept"] if config.lldp else []),
         arp_mac=_lines([] if app.any_mac else [f"arp saddr ether != {mac} goto spoofing"]),
         nd_mac=_lines([] if app.any_mac else [checked]),
-        arp=_lines([*_owned4(app, config, "arp saddr ip"), *_of_arp(learned4)]),
-        ip=_lines([*_owned4(app, config, "ip saddr"), *learned4]),
+        arp=_lines([*_owned4(app, config, "arp saddr ip"), *(_take(app, config, "arp") if takes4 else ())]),
+        ip=_lines([*_owned4(app, config, "ip saddr"), *(_take(app, config, "ip") if takes4 else ())]),
         target=" ".join(f"@th,64,128 != {raw(address)}" for address in own),
-        ip6=_lines([f"ip6 saddr {one_of(map(str, own))} accept", *_take(app, config, source, 6)]),
-        target6=_lines([f"@th,64,128 {one_of(map(raw, own))} accept", *_take(app, config, "@th,64,128", 6)]),
+        ip6=_lines([f"ip6 saddr {one_of(map(str, own))} accept", *_take(app, config, "nh")]),
+        target6=_lines([f"@th,64,128 {one_of(map(raw, own))} accept", *_take(app, config, "th")]),
     )
 
 
@@ -179,17 +180,20 @@ def _owned4(app: NamespaceApp, config: NamespaceConfig, field: str) -> Iterator[
         yield from (f"{field} {address} accept" for address in (str(app.address), *behind))
 
 
-def _take(app: NamespaceApp, config: NamespaceConfig, field: str, version: int) -> tuple[str, ...]:
+def _take(app: NamespaceApp, config: NamespaceConfig, where: str) -> tuple[str, ...]:
     """Return what lets addresses pass that an app has taken, or takes now: first come, first served."""
-    seen, taken = seen_sets(app.name)[version == 6], f"taken{version}"
-    lines = [f"{field} @{seen} update @{seen} {{ {field} }} update @{taken} {{ {field} }} accept"]
-    lines += _outside(config, field, version)
-    lines += [f"{field} @reserved{version} goto spoofing", f"{field} @{taken} goto spoofing"]
-    return (*lines, f"add @{seen} {{ {field} }} add @{taken} {{ {field} }} accept")
+    field, version = TAKEN_FIELDS[where]
+    seen = seen_sets(app.name)[version == 6]
+    lines = [f"{field} @{seen} update @{seen} {{ {field} }} accept", *_outside(config, field, version)]
+    lines += [f"{field} @reserved{version} goto spoofing", f"jump taken-{where}"]
+    return (*lines, f"add @{seen} {{ {field} }} accept")
 
 
-def _of_arp(lines: Iterable[str]) -> Iterator[str]:
-    return (line.replace("ip saddr", "arp saddr ip") for line in lines)
+def _taken(apps: Iterable[NamespaceApp], where: str) -> str:
+    """Return the chain that drops what is from an address that some app took. What an app took goes with it."""
+    field, version = TAKEN_FIELDS[where]
+    lines = (f"{field} @{seen_sets(app.name)[version == 6]} goto spoofing" for app in apps)
+    return "\n" + indented(chain(f"taken-{where}", list(lines))).rstrip("\n") + "\n"
 
 
 def _outside(config: NamespaceConfig, field: str, version: int) -> Iterator[str]:
