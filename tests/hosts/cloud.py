@@ -57,16 +57,20 @@ class Cloud:
     `<name> to <asker>`, it has a UDP echo on port 7. The LAN's last address but one is the edge's.
 
     The edge takes connections from anywhere, by `psk` or by `certificates`, for the networks `clients`.
+
+    With `address6` the cloud has IPv6 too, likewise: in the LAN `lan6`, a prefix without its final `::`.
     """
 
     def __init__(
         self, outside: Host, name: str, address: str, *, lan: str = "192.168.0", clients: str = "10.10.10.0/24",
         psk: str = "", certificates: Certificates | None = None, peer: str = "%any", mtu: int = 1500,
+        address6: str = "", lan6: str = "", clients6: str = "",
     ) -> None:  # fmt: skip
         self.name, self.address, self.lan, self.clients = name, address, f"{lan}.0/24", clients
         self.id = f"{name}.test"  # how it calls itself
         self.psk, self.certificates, self.peer = psk, certificates, peer
         self.page = f"http://{lan}.1/"
+        self.address6, self.lan6, self.clients6 = address6, lan6, clients6
         self._stack = contextlib.ExitStack()
         self.charon: subprocess.Popen[str] | None = None
         try:
@@ -83,6 +87,8 @@ class Cloud:
             connect(self.edge, "lan0", self.server, "eth0")
             self.edge.sh(f"ip addr add {lan}.254/24 dev lan0")
             self.server.sh(f"ip addr add {lan}.1/24 dev eth0; ip route add default via {lan}.254")
+            if address6:
+                self._add_ipv6()
             self.server.serve_page(name)
             self.server.serve_echo()
             self.start()
@@ -95,6 +101,16 @@ class Cloud:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stack.close()
+
+    def _add_ipv6(self) -> None:
+        router = self.address6.rpartition("::")[0] + "::fe"
+        self.outside.sh(f"ip addr add {router}/64 dev {self.name} nodad; sysctl -qw net.ipv6.conf.all.forwarding=1")
+        self.edge.sh(f"""
+            sysctl -qw net.ipv6.conf.all.forwarding=1
+            ip addr add {self.address6}/64 dev wan0 nodad; ip -6 route add default via {router}
+            ip addr add {self.lan6}::fe/64 dev lan0 nodad
+        """)
+        self.server.sh(f"ip addr add {self.lan6}::1/64 dev eth0 nodad; ip -6 route add default via {self.lan6}::fe")
 
     def start(self) -> None:
         """Start strongSwan; it waits for clients when this returns."""
@@ -122,9 +138,12 @@ class Cloud:
         if self.certificates:
             local = {"auth": "pubkey", "id": self.id, "certs": [self.certificates.certificate]}
             remote = {"auth": "pubkey", "id": self.peer, "cacerts": [self.certificates.authority]}
-        child = {"local_ts": [self.lan], "remote_ts": [self.clients], "mode": "tunnel", "start_action": "none"}
+        addresses = [self.address, *([self.address6] if self.address6 else [])]
+        lans = [self.lan, *([f"{self.lan6}::/64"] if self.lan6 else [])]
+        clients = [self.clients, *([self.clients6] if self.clients6 else [])]
+        child = {"local_ts": lans, "remote_ts": clients, "mode": "tunnel", "start_action": "none"}
         return {
-            "version": "2", "local_addrs": [self.address], "remote_addrs": ["%any"], "encap": "yes",
+            "version": "2", "local_addrs": addresses, "remote_addrs": ["%any"], "encap": "yes",
             "dpd_delay": "5s", "local": local, "remote": remote, "children": {"lan": child},
         }  # fmt: skip
 

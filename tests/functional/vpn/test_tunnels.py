@@ -45,7 +45,7 @@ def test_who_is_in_the_namespace_itself_has_no_other_way_out(world: World) -> No
     assert f"cloud1 to {world.status('ni4').subnet and '10.10.10.1'}" in world.host.fetch(PAGE, netns="ni4")
     for address in (OUTSIDE, "192.168.111.1", "192.168.1.1"):
         done = world.host.run(["ping", "-c", "1", "-w", "2", address], netns="ni4", check=False)
-        assert "1 received" not in done.stdout, address
+        assert done.returncode, done.stdout
 
 
 def test_the_cloud_reaches_the_app_by_its_own_address(world: World) -> None:
@@ -87,9 +87,15 @@ def test_status_and_metrics_count_what_passes(world: World) -> None:
     tunnel = world.tunnel("ni4")
     assert tunnel.received_packets >= before.received_packets + 50
     assert tunnel.sent_bytes >= before.sent_bytes + 50 * 84
-    assert (tunnel.esp, tunnel.remote) == ("user space", "192.168.111.1:4500")
+    assert (tunnel.esp, tunnel.remote) == (who_encrypts(world), "192.168.111.1:4500")
     assert tunnel.since
     assert "AES" in tunnel.cipher
     told = world.daemon.cli("describe", "instance", "ni4", check=True).stdout
     assert f"{SUBNET} === 192.168.0.0/24" in told
     assert "TunnelsUp" in told
+
+
+def who_encrypts(world: World) -> str:
+    """Return whether this kernel has what tunnels are bound to."""
+    done = world.host.run(["unshare", "-n", "ip", "link", "add", "x0", "type", "xfrm", "if_id", "7"], check=False)
+    return "user space" if done.returncode else "kernel"
