@@ -11,7 +11,7 @@ NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmpv6"}
 EXTENSIONS = (0, 43, 60)  # of IPv6, with a length in units of 8 bytes: hop-by-hop, routing, destination options
 FRAGMENT = 44
 LONGEST_CHAIN = 8  # extension headers of a packet that is worth reading
-FIN, SYN, RST = 1, 2, 4
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from nsmanager.metadata.pages import TEXT, Answer
 HEADERS = 16_384  # bytes of a request line and headers at most
 BODY = 65_536  # bytes of a request's body at most; nobody reads it
 PATIENCE = 15.0  # seconds for a request, with the pause before it, and its answer
+FAREWELL = 1.0  # seconds from the last answer until the connection is closed over the other end's head
 RECEIVE_SIZE = 8192
 Respond = Callable[[str, str, Mapping[str, str]], Answer]  # method, path, headers
 
@@ -25,6 +26,8 @@ async def converse(conn: socket.socket, respond: Respond) -> None:
             async with asyncio.timeout(PATIENCE):
                 if not await _one(conn, http, respond):
                     return
+        async with asyncio.timeout(FAREWELL):
+            await _hear_out(conn)
     except (TimeoutError, OSError, h11.LocalProtocolError):
         return
 
@@ -34,6 +37,14 @@ def _is_over(http: h11.Connection) -> bool:
     if (http.our_state, http.their_state) == (h11.DONE, h11.DONE):
         http.start_next_cycle()
     return http.our_state != h11.IDLE
+
+
+async def _hear_out(conn: socket.socket) -> None:
+    """Read what still comes: closing over unread data would take the answer away from the other end."""
+    conn.shutdown(socket.SHUT_WR)
+    size = 0
+    while size < 4 * BODY and (data := await asyncio.get_running_loop().sock_recv(conn, RECEIVE_SIZE)):
+        size += len(data)
 
 
 async def _one(conn: socket.socket, http: h11.Connection, respond: Respond) -> bool:

@@ -132,5 +132,8 @@ class Rig(Base):
         self.stack.callback(self.queries.close)
         for each in (self.free, self.guarded):
             each.dhcp()
-            wait_until(lambda each=each: "fd00:1::" in each.sh("ip -6 addr show dev eth0 scope global"), what="SLAAC")
+            self._wait_address6(each)
         return self
+
+    def _wait_address6(self, one: Host) -> None:
+        wait_until(lambda: "fd00:1::" in one.sh("ip -6 addr show dev eth0 scope global"), what="SLAAC")

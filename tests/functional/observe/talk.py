@@ -18,14 +18,14 @@ def answer(address: str, port: str) -> None:
     listener = socket.create_server((address, int(port)), family=family, backlog=1024)
     echo = socket.socket(family, socket.SOCK_DGRAM)
     echo.bind((address, int(port)))
-    for one in (listener, echo):
-        one.setblocking(False)
-        select.register(one, selectors.EVENT_READ)
+    for server in (listener, echo):
+        server.setblocking(False)
+        select.register(server, selectors.EVENT_READ)
     print("ready", flush=True)
     while True:
         for key, _ in select.select():
+            assert isinstance(key.fileobj, socket.socket)
             one = key.fileobj
-            assert isinstance(one, socket.socket)
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 if one is listener:
                     conn, _ = listener.accept()

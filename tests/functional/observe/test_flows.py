@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.observe.rig import FREE, GUARDED, HOST, HOST6, NAME, PYTHON, ROUTER, Rig
+from tests.functional.nsmanager.rig import NAME
+from tests.functional.observe.rig import FREE, GUARDED, HOST, HOST6, PYTHON, ROUTER, Rig
 from tests.hosts import Host, wait_until
 
 TALK = Path(__file__).with_name("talk.py")
