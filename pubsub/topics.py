@@ -423,7 +423,7 @@ class TunnelStatus(Message, frozen=True, kw_only=True):
     cipher: str = ""  # of ESP, as AES_GCM_16-256
     networks: tuple[str, ...] = ()  # as `10.1.0.0/24 === 10.2.0.0/24`
     since: float = 0.0  # seconds since the epoch when the peers proved to each other who they are
-    sent_bytes: int = 0  # since charon was started
+    sent_bytes: int = 0  # over all its ESP associations since the manager was born, and of those that it found
     sent_packets: int = 0
     received_bytes: int = 0
     received_packets: int = 0
