@@ -107,3 +107,22 @@ def kill_charon(world: World) -> None:
     before = world.charon("ni4")
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: world.charon("ni4") not in (0, before), what="another charon")
+
+
+def test_what_becomes_local_has_nothing_of_tunnels_left_and_comes_back(world: World) -> None:
+    world.wait_up("ni5")
+    instance = world.config["instances"]["ni5"]
+    before = dict(instance)
+    instance |= {"type": "local", "vpn": None}
+    world.configure()
+    wait_until(lambda: (world.status("ni5").type, world.status("ni5").state) == ("local", "ready"), what="ni5 is local")
+    assert world.asker("ni5/web") == "192.168.2.2"
+    left = world.host.sh("ip rule; ip route show table 195; ip -br link; nft list ruleset", netns="ni5", check=False)
+    assert not [word for word in ("lookup 195", "ipsec0", "sealed", "192.168.222.1") if word in left]
+    assert not [*world.host.path(world.folder("ni5")).glob("vpn-*")]
+    assert not world.charon("ni5")
+    world.config["instances"]["ni5"] = before
+    world.configure()
+    world.wait_up("ni5")
+    assert world.fetch("ni5/web", PAGE) == f"cloud2 to {APP}"
+    assert world.asker("ni5/web", 1.0) != "192.168.2.2"
