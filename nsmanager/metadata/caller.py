@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import uuid
+import hashlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from nsmanager.residents import Address
 from pubsub.topics import Dhcp6Mode, NamespaceApp, NamespaceConfig, NamespaceOutlook
-
-SPACE = uuid.UUID("6e737669-736f-7200-8000-000000000000")  # of our names, for RFC 9562's version 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +26,8 @@ class Caller:
     @property
     def id(self) -> str:
         """The same for the same app each time: by a new one cloud-init would begin anew."""
-        return str(uuid.uuid5(SPACE, f"{self.instance}/{self.app.name}"))
+        digest = hashlib.sha256(f"{self.instance}/{self.app.name}".encode()).hexdigest()
+        return "-".join((digest[:8], digest[8:12], "8" + digest[13:16], "8" + digest[17:20], digest[20:32]))  # RFC 9562
 
     @property
     def hostname(self) -> str:

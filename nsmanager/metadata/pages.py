@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import unquote
 
 from nsmanager.metadata import ec2
 from nsmanager.metadata.caller import Caller
@@ -16,6 +15,7 @@ TOKEN_PATH = "/latest/api/token"  # noqa: S105  # a path
 TOKEN_TTL = "x-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105  # a header
 LONGEST_TTL = 21600  # seconds, EC2's limit
 TOKEN = "by-interface"  # noqa: S105  # nobody asks for it: the interface alone says who calls
+ESCAPED = re.compile(r"%([2-7][0-9A-Fa-f])")  # of a path; beyond ASCII there is nothing here
 VERSION = re.compile(r"(latest|1\.0|20\d\d-\d\d-\d\d)")  # of EC2's paths; all are the same here
 
 
@@ -31,7 +31,7 @@ class Answer:
 
 def answer(method: str, path: str, headers: Mapping[str, str], who: Caller | None) -> Answer:
     """Return the answer; header names are in lower case."""
-    path = unquote(path.partition("?")[0], errors="replace")
+    path = ESCAPED.sub(lambda found: chr(int(found[1], 16)), path.partition("?")[0])
     if who is None:
         return Answer(404, "You are no app of this instance's configuration: nothing is known of you.\n")
     if path == TOKEN_PATH:

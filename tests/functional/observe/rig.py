@@ -15,7 +15,7 @@ from pubsub.topics import Action, Direction, DnsQuery, IPFlow, LogConfig, Namesp
 from pubsub.values import MacAddress, Network, PortMap, PortRange
 from tests.functional.nsmanager.rig import BRIDGE6, LINK6, NAME
 from tests.functional.nsmanager.rig import Rig as Base
-from tests.hosts import wait_until
+from tests.hosts import Host, wait_until
 
 PYTHON = (sys.executable, "-SE")
 HOST = "100.127.0.0"  # the host's end of the link: what lies outside, here
