@@ -21,6 +21,7 @@ from nsmanager.place import Place
 from nsmanager.services import dnsmasq
 from pubsub.topics import NamespaceConfig
 
+PACKETS_AT_ONCE = 32  # that the kernel collects before it tells
 TICK = 1.0  # seconds between two looks for queries without an answer
 COMPLAINT = 60.0  # seconds between two lines of the log about losses
 
@@ -32,7 +33,8 @@ async def log_dns(ns: Namespace, place: Place, board: Board) -> None:  # noqa: A
     """Put a record of each query on the board, and care for the sets of names, as the config says."""
 
     async def run(wanted: Wanted) -> None:
-        with PacketLog(DNS_GROUP, copied=WHOLE, at_once=1) as packets:
+        # At once where latencies are told; the sets have time.
+        with PacketLog(DNS_GROUP, copied=WHOLE, at_once=1 if wanted[0] else PACKETS_AT_ONCE) as packets:
             watch = _Watch(ns, board, packets, wanted)
             async with asyncio.TaskGroup() as tasks:
                 for each in (watch.follow, watch.keep_time, watch.begin_anew):
