@@ -99,3 +99,23 @@ def who_encrypts(world: World) -> str:
     """Return whether this kernel has what tunnels are bound to."""
     done = world.host.run(["unshare", "-n", "ip", "link", "add", "x0", "type", "xfrm", "if_id", "7"], check=False)
     return "user space" if done.returncode else "kernel"
+
+
+def test_an_apps_rules_hold_through_a_tunnel(world: World) -> None:
+    world.wait_up("ni5")
+    server = world.clouds["cloud2"].server
+    world.serve("ni5/web", "page", 81, "app")
+    ping = ["ping", "-c", "1", "-w", "2", ECHO]
+    assert "1 received" in world.run("ni5/web", *ping)
+    assert server.fetch(f"http://{APP}:81/").startswith("app to")
+    app = world.config["instances"]["ni5"]["apps"]["web"]
+    app["rules"] = [{"name": "pages", "protocol": "tcp", "ports": [80]}]
+    world.configure()
+    try:
+        wait_until(lambda: "1 received" not in world.run("ni5/web", *ping, check=False), what="echo is dropped")
+        assert world.fetch("ni5/web", PAGE) == f"cloud2 to {APP}"
+        assert world.reached({"app": f"http://{APP}:81/"}, host=server) == {}
+    finally:
+        del app["rules"]
+        world.configure()
+    wait_until(lambda: "1 received" in world.run("ni5/web", *ping, check=False), what="echo passes")
