@@ -17,6 +17,7 @@ from supervisor.cli.options import Folders, with_folders, with_output
 from supervisor.cli.output import render_object
 
 if TYPE_CHECKING:
+    from pubsub.topics import NamespaceConfig
     from supervisor.cli.way import Packet, Way
     from supervisor.cli.way.packet import IpAddress
 
@@ -77,19 +78,23 @@ def explain_command(
     Nothing is sent: the kernel is asked for its routes, its rules and the elements of its sets; `-o wide` shows the
     commands, to repeat them. It is the way of the first packet of a new connection.
     """
+    from nsmanager.firewall.entries import app_numbers
     from supervisor.cli.way import Packet, walk
     from supervisor.cli.way.packet import ECHO
 
     if os.geteuid() != 0:
         raise PermissionError(1, "not permitted", f"/run/netns/{instance}")
-    who = app
+    who, config = app, config_of(instance, folders)
     if source is None:
-        source, who = address_of(instance, app, destination.version, folders)
+        source, who = address_of(instance, config, app, destination.version, folders)
     if source.version != destination.version:
         raise click.UsageError(f"{source} and {destination} are of different IP versions")
     protocol, number = port or (ECHO[destination.version], 0)
     packet = Packet(source, destination, protocol, number)
-    way = walk(instance, packet)
+    numbers = app_numbers(config)
+    addresses = [(address, one.name) for one in config.apps for address in (one.address, one.address6) if address]
+    known = {address: numbers[name] for address, name in addresses}
+    way = walk(instance, packet, known | ({source: numbers[who]} if who in numbers else {}))
     if output in ("json", "yaml"):
         print(render_object(as_data(instance, who, packet, way), output))
     elif output == "name":
@@ -98,20 +103,33 @@ def explain_command(
         print(render(instance, who, packet, way, commands=output == "wide", dim=sys.stdout.isatty()))
 
 
-def address_of(instance: str, app: str, version: int, folders: Folders) -> tuple[IpAddress, str]:
+def config_of(instance: str, folders: Folders) -> NamespaceConfig:
+    """Return what an instance's manager is told. Raises CliError when there is no such instance."""
+    from pubsub import topics
+    from supervisor.cli.reading import read_now
+
+    [configs] = read_now(folders.run, (topics.NamespaceConfig, "supervisor", instance))
+    if instance not in configs.table:
+        raise CliError(f"no instance {instance}; see `nsvisor get instances`", NOT_FOUND)
+    found: NamespaceConfig = configs.table[instance]
+    if found.bridge is None:
+        raise CliError(
+            f"instance {instance} is a switch: it routes nothing; see `nsvisor describe app {instance}/NAME`"
+        )
+    return found
+
+
+def address_of(
+    instance: str, config: NamespaceConfig, app: str, version: int, folders: Folders
+) -> tuple[IpAddress, str]:
     """Return the address of an app and its name; without apps some address that DHCP gives, and no name.
 
-    Raises CliError when there is no such instance, app or address.
+    Raises CliError when there is no such app or address.
     """
     from pubsub import topics
     from supervisor.cli.reading import read_now
 
-    configs, statuses = read_now(
-        folders.run, (topics.NamespaceConfig, "supervisor", instance), (topics.AppNetworkStatus, "supervisor", "")
-    )
-    if instance not in configs.table:
-        raise CliError(f"no instance {instance}; see `nsvisor get instances`", NOT_FOUND)
-    config = configs.table[instance]
+    [statuses] = read_now(folders.run, (topics.AppNetworkStatus, "supervisor", ""))
     found: dict[str, IpAddress | None] = {}
     for one in config.apps:
         status = statuses.table.get(f"{instance}/{one.name}")
@@ -123,7 +141,7 @@ def address_of(instance: str, app: str, version: int, folders: Folders) -> tuple
             return address, name
     if app:
         raise CliError(f"app {app} of {instance} has no IPv{version} address now; name one with --from")
-    if version == 4:
+    if version == 4 and config.range is not None:
         return config.range.first, ""
     if config.bridge6 is None:
         raise CliError(f"instance {instance} has no IPv6")

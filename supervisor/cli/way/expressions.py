@@ -9,7 +9,8 @@ from typing import Any
 
 from supervisor.cli.way.packet import CLIENT_PORT, IpAddress, Packet
 
-MARK_BITS = 0xFFFFFFFF
+MARK_LENGTH = 32  # bits
+MARK_BITS = (1 << MARK_LENGTH) - 1
 CALCULATIONS: dict[str, Callable[[int, int], int]] = {
     "&": operator.and_,
     "|": operator.or_,
@@ -38,7 +39,9 @@ def field(packet: Packet, expression: Any) -> Any:
     [(kind, words)] = expression.items()
     if kind == "meta":
         return _known(_meta(packet), words["key"], expression)
-    if kind == "ct" and words.get("dir", "original") == "original":
+    if kind == "ct" and "dir" in words:
+        return _end(packet, words["dir"], words["key"])
+    if kind == "ct":
         return _known(_tracked(packet), words["key"], expression)
     if kind == "payload" and "field" in words:
         return _payload(packet, words["protocol"], words["field"])
@@ -81,6 +84,32 @@ def _tracked(packet: Packet) -> dict[str, Any]:
     }
 
 
+def _end(packet: Packet, direction: str, key: str) -> Any:
+    """Return an address or port of the connection: of the answer's direction they are as translated so far."""
+    header = "ip" if packet.version == 4 else "ip6"
+    asked, asked_port = packet.original
+    ends: dict[tuple[str, str], Any] = {
+        ("original", f"{header} saddr"): packet.source,
+        ("original", f"{header} daddr"): asked,
+        ("reply", f"{header} saddr"): packet.destination,
+        ("reply", f"{header} daddr"): packet.source,
+    }
+    if packet.port:
+        ends |= {
+            ("original", "proto-src"): CLIENT_PORT,
+            ("original", "proto-dst"): asked_port,
+            ("reply", "proto-src"): packet.port,
+            ("reply", "proto-dst"): CLIENT_PORT,
+        }
+    elif key.startswith("proto-"):
+        raise NoMatchError
+    if (direction, key) in ends:
+        return ends[direction, key]
+    if key.startswith(("ip ", "ip6 ")):
+        raise NoMatchError
+    raise UnknownError(f"ct {direction} {key}")
+
+
 def _payload(packet: Packet, protocol: str, name: str) -> Any:
     header = "ip" if packet.version == 4 else "ip6"
     if protocol == header and name in ("saddr", "daddr"):
@@ -115,6 +144,8 @@ def matches(value: Any, pattern: Any) -> bool:
             return any(matches(value, one) for one in words)
         if kind == "range":
             return bool(_order(words[0]) <= _order(value) <= _order(words[1]))
+        if kind == "prefix" and isinstance(value, int):  # nft's way to write a number and its mask
+            return value >> MARK_LENGTH - words["len"] == int(str(words["addr"]), 0) >> MARK_LENGTH - words["len"]
         if kind == "prefix":
             return value in ip_network(f"{words['addr']}/{words['len']}", strict=False)
         raise UnknownError(kind)

@@ -18,7 +18,7 @@ from supervisor.cli.way.ruleset import Chain, Rule, Ruleset
 
 CHOICES = frozenset({"jhash", "numgen", "symhash"})  # each connection is dealt a number
 VERDICTS = ("accept", "drop", "return", "continue")
-PASSING = ("counter", "limit", "log", "quota", "ct helper", "ct timeout", "notrack", "flow")  # decide nothing here
+PASSING = ("log", "quota", "ct helper", "ct timeout", "notrack", "flow")  # decide nothing here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +126,11 @@ class Trial:
             elif kind in ("dnat", "snat", "masquerade", "redirect"):
                 self._translate(chain, kind, words or {})
                 return "accept"
+            elif kind == "limit":
+                if over_limit(words):
+                    raise NoMatchError  # one packet isn't
+            elif kind == "counter":
+                self._count(chain, words)
             elif kind == "mangle":
                 self._mangle(chain, words)
             elif kind not in PASSING:
@@ -197,6 +202,15 @@ class Trial:
             self._kept_by.append(Asked(asked.command, f"{name} has {asked.element}"))
         return asked.element.rpartition(" : ")[2]
 
+    def _count(self, chain: Chain, words: Any) -> None:
+        """Remember by which counter of a map it is counted: of an app's rules that is the rule's name."""
+        if not isinstance(words, dict) or not isinstance(words.get("map"), dict):
+            return
+        name, key = words["map"]["data"], element_words(self.packet, words["map"]["key"])
+        asked = self._asking.element(f"{chain.family} {chain.table}", name[1:], key)
+        if asked.element is not None:
+            self._kept_by.append(Asked(asked.command, f"{name} has {asked.element}"))
+
     def _mangle(self, chain: Chain, words: Any) -> None:
         [(kind, key)] = words["key"].items()
         if kind not in ("meta", "ct") or key["key"] != "mark":
@@ -222,7 +236,9 @@ class Trial:
         status = self.packet.translated | {"dnat" if kind == "dnat" else "snat"}
         if kind == "dnat":
             port = port or self.packet.port
-            self.packet = dataclasses.replace(self.packet, destination=address, port=port, translated=status)
+            self.packet = dataclasses.replace(
+                self.packet, destination=address, port=port, translated=status, opened_to=self.packet.original
+            )
             effect = f"destination becomes {self.packet.target}"
         else:
             self.packet = dataclasses.replace(self.packet, source=address, translated=status)
@@ -235,6 +251,11 @@ class Trial:
         asked = dict.fromkeys([*self._asked, *(one.command for one in self._kept_by)])
         self._kept_by = []
         self.decisions.append(Decision(chain, kind, effect, by, tuple(asked)))
+
+
+def over_limit(words: Any) -> bool:
+    """Tell whether a limit is for what is over it; those that maps name are."""
+    return isinstance(words, dict) and bool(words.get("inv") or "map" in words)
 
 
 def dealt(expression: Any) -> str:

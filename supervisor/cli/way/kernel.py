@@ -143,6 +143,12 @@ class Kernel:
         words = (*(("-6",) if version == 6 else ()), "rule", "show")
         return self.ip(*words, json_output=True), self.ip(*words)
 
+    def judges_switched(self, version: int) -> bool:
+        """Tell whether packets between two ports of a bridge pass the rules of IP (br_netfilter)."""
+        which = "ip6tables" if version == 6 else "iptables"
+        inside = ("ip", "netns", "exec", self.instance) if self.instance else ()
+        return _run((*inside, "sysctl", "-n", f"net.bridge.bridge-nf-call-{which}")).output.strip() == "1"
+
     def link(self, ifname: str) -> dict[str, Any]:
         """Return what is known of a link; empty: there is none. Its group is a number."""
         answer = self.ip("-N", "link", "show", "dev", ifname, json_output=True)

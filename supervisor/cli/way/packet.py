@@ -25,6 +25,9 @@ class Packet:
     mark: int = 0
     ct_mark: int = 0  # of its connection
     translated: frozenset[str] = frozenset()  # dnat, snat: the connection's status
+    opened_to: tuple[IpAddress, int] | None = (
+        None  # destination and port before they were translated; None: they weren't
+    )
 
     @property
     def version(self) -> int:
@@ -36,6 +39,11 @@ class Packet:
         """The destination, with the port if there is one."""
         address = f"[{self.destination}]" if self.port and self.version == 6 else str(self.destination)
         return f"{address}:{self.port}" if self.port else address
+
+    @property
+    def original(self) -> tuple[IpAddress, int]:
+        """Destination and port, as its connection was opened."""
+        return self.opened_to or (self.destination, self.port)
 
     def entering(self, iif: str, group: int) -> Packet:
         """Return the packet as it comes into another namespace: what this one knew of it stays behind."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 
+from nsmanager.firewall.numbers import NO_APP, OTHER_PORT
 from nsmanager.marks import LINK_GROUP
 from nsmanager.names import BRIDGE
 from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.way.judge import Trial
 from supervisor.cli.way.kernel import Kernel, Route
-from supervisor.cli.way.packet import Packet, Step, Way
+from supervisor.cli.way.packet import IpAddress, Packet, Step, Way
 from supervisor.names import HOST_END_PREFIX, UPLINK_IFNAME, host_end
 
 MAX_CROSSINGS = 8  # namespaces that a packet is followed through; the longest way, out and in again, has four
 
+NO_APPS: Mapping[IpAddress, int] = MappingProxyType({})
 MARTIAN = ("Invalid argument", "Invalid cross-device link")  # EINVAL, EXDEV of the route lookup: a forged address
 RETURNED = "the network outside may bring it back"
 
@@ -51,6 +55,16 @@ class Walker:
             self._next_hop(kernel, trial.packet, route)
         return trial.packet
 
+    def switch(self, kernel: Kernel, packet: Packet, target: int) -> None:
+        """Say what becomes of a packet between two ports of the bridge; `target`: the number of the app it is for."""
+        words = f"{packet.destination} is in {_whose(kernel)}'s own subnet: it is switched on the bridge"
+        if not kernel.judges_switched(packet.version):
+            self.finish("bridge", f"{words}, and passes no rule")
+            return
+        marked = dataclasses.replace(packet, oif=BRIDGE, oifgroup=packet.iifgroup, mark=packet.mark | target << 16)
+        if self._hook(kernel, Trial(kernel.ruleset, kernel, marked), "forward"):
+            self.finish("bridge", f"{words}, and passes its rules")
+
     def _hook(self, kernel: Kernel, trial: Trial, hook: str) -> bool:
         """Run the chains of a hook; return whether the packet goes on."""
         known = len(trial.decisions)
@@ -63,8 +77,8 @@ class Walker:
         if hook in ("input", "forward") and passed and not any(one.kind == "filter" for one in new):
             self.steps.append(Step(kernel.name, "filter", "accepted: no rule forbids it"))
         if not passed:
-            last = new[-1]
-            self.finish("dropped", f"in {_whose(kernel)}, by {last.by[0]}")
+            last = new[-1].by
+            self.finish("dropped", f"in {_whose(kernel)}, by {next((one for one in last if 'drop' in one), last[0])}")
         return passed
 
     def _route(self, kernel: Kernel, packet: Packet) -> Route | None:
@@ -119,18 +133,23 @@ class Walker:
             self.finish("leaves", f"by {packet.oif} to {hop}, from {packet.source} to {packet.target}")
 
 
-def walk(instance: str, packet: Packet) -> Way:
-    """Follow a packet of an app of an instance. Raises CliError when the kernel can't be asked."""
+def walk(instance: str, packet: Packet, apps: Mapping[IpAddress, int] = NO_APPS) -> Way:
+    """Follow a packet of an app of an instance; `apps` has the numbers of its apps, by address.
+
+    Raises CliError when the kernel can't be asked.
+    """
     walker = Walker()
     kernel, host = Kernel(instance), Kernel()
     if not kernel.link(BRIDGE):
         raise CliError(f"no instance {instance} here: no link {BRIDGE} in /run/netns/{instance}", NOT_FOUND)
-    packet = dataclasses.replace(packet, iif=BRIDGE, iifgroup=kernel.group(BRIDGE))
+    packet = dataclasses.replace(
+        packet, iif=BRIDGE, iifgroup=kernel.group(BRIDGE), mark=apps.get(packet.source, NO_APP)
+    )
     first = kernel.route(packet)
     if first.dev == BRIDGE and first.type == "unicast" and first.via is None:
         walker.steps.append(Step(instance, "route", f"out by {BRIDGE}", (first.text,), (first.command,)))
-        words = f"{packet.destination} is in {instance}'s own subnet: it is switched on the bridge, and passes no rule"
-        return Way(tuple(walker.steps), "bridge", words)
+        walker.switch(kernel, packet, apps.get(packet.destination, OTHER_PORT))
+        return Way(tuple(walker.steps), walker.end, walker.words)
     for _ in range(MAX_CROSSINGS):
         packet = walker.pass_through(kernel, packet)
         if walker.end == "leaves" and (owner := host.owner(packet.destination)):

@@ -31,6 +31,25 @@ INSTANCES = {
         ],
         "apps": {"web": {"address": "10.4.0.80"}, "router": {"address": "10.4.0.7"}},
     },
+    "ruled": {
+        "subnet": "10.5.0.0/24",
+        "uplinks": ["eth0"],
+        "apps": {
+            "web": {
+                "address": "10.5.0.80",
+                "rules": [
+                    {"name": "pages", "protocol": "tcp", "ports": ["80"], "limit": "100/s"},
+                    {"name": "database", "apps": ["db"], "protocol": "tcp", "ports": ["5432"]},
+                ],
+            },
+            "db": {
+                "address": "10.5.0.81",
+                "rules": [
+                    {"name": "from-web", "direction": "in", "apps": ["web"], "protocol": "tcp", "ports": ["5432"]}
+                ],
+            },
+        },
+    },
 }
 PAGE = "busybox httpd -f -p [::]:80 -h /run/page"
 HOST_SERVICE = 8222  # TCP port of a service of the host itself
@@ -261,3 +280,20 @@ def test_one_without_rights_is_told_so(lab: Lab) -> None:
         env=lab.daemon.environment, check=False,
     )  # fmt: skip
     assert done.returncode == 7, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("to", "port", "end", "rules"),
+    [
+        (OUTSIDE, 80, "leaves", ["met/web/pages"]),
+        (OUTSIDE, 443, "dropped", ["met/web/default"]),
+        ("10.5.0.81", 5432, "bridge", ["met/web/database", "met/db/from-web"]),
+        ("10.5.0.81", 22, "dropped", ["met/web/default"]),
+    ],
+)
+def test_the_apps_rules_are_named(lab: Lab, to: str, port: int, end: str, rules: list[str]) -> None:
+    way = lab.explain("ruled", "--app", "web", "--to", to, "--port", f"{port}/tcp")
+    assert way["end"] == end, way
+    decided_by = " ".join(decided(way, "filter", "ruled"))
+    assert [rule for rule in rules if rule in decided_by] == rules, way
+    assert "unknown" not in {step["what"] for step in way["steps"]}, way

@@ -74,6 +74,8 @@ def judge(*chains: Chain, elements: Mapping[str, str] | None = None, packet: Pac
         (0x102, "0x00000102", True),
         (258, 258, True),
         ("ipv6-icmp", "icmpv6", True),
+        (0x12345678, {"prefix": {"addr": 0x12340000, "len": 16}}, True),
+        (0x12345678, {"prefix": {"addr": 0, "len": 16}}, False),
         (ip_address("10.1.0.80"), "10.1.0.80", True),
         (ip_address("10.1.0.80"), {"prefix": {"addr": "10.1.0.0", "len": 24}}, True),
         (ip_address("10.1.1.80"), {"prefix": {"addr": "10.1.0.0", "len": 24}}, False),
