@@ -100,7 +100,7 @@ class Topology:
                 self.outside.sh(f"ip addr add {near(OUTSIDE6, number)}/64 dev eth0")
 
     def add_served_uplink(self) -> Cable:
-        """Join one more uplink, on which the host has no address: the gateway has a DHCP server, DNS and RA there."""
+        """Join one more uplink, where the host has no IPv4 address, and the gateway a DHCP server, DNS and RA."""
         number = len(self.uplinks)
         network, network6 = f"192.168.{number}", f"2001:db8:{number}:"
         cable = Cable(self.host, f"eth{number}", self.gateway, f"up{number}", "", f"{network}.1")
@@ -114,6 +114,13 @@ class Topology:
             self.outside.sh(f"ip route add {network6}:/64 via {GATEWAY6}")
             more += ["enable-ra", f"dhcp-range=::,constructor:{cable.port},ra-only"]
         self._serve_names_on(number, cable, *more)
+        if self.ipv6:
+            self.host.sh(
+                f"ip link set {cable.ifname} down; ip link set {cable.ifname} up"
+            )  # it asks for a router again
+            wait_until(
+                lambda: "default" in self.host.sh(f"ip -6 route show dev {cable.ifname} proto ra"), what="the RA"
+            )
         return cable
 
     def _connect_uplinks(self, count: int) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HANGS = 60.0  # seconds; whoever takes longer hangs
 SILENCE = 5.0  # seconds without any answer after which a stream that was stopped waits no longer
+SO_RCVBUFFORCE = 33  # socket(7), beyond what a user may; Python has no name for it
+ECHO_BUFFER = 1 << 22  # bytes: the windows of a thousand streams' datagrams, while the echo waits for its turn
 WINDOW = 100  # datagrams under way; a socket's buffer holds more than twice as many
 PROBE = 0.1  # seconds between two datagrams when so many are without an answer
 BEHIND = 50  # numbers; what hasn't come when those so much later have is lost: CPUs reorder by less
@@ -82,13 +84,16 @@ def page(port: str, text: str) -> None:
 
 
 def echo(port: str) -> None:
-    """Send every datagram back."""
+    """Send every datagram back, from the address that it came to."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
         server.bind(("::", int(port)))
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ECHO_BUFFER)
         print("ready", flush=True)
         while True:
-            data, peer = server.recvfrom(2048)
-            server.sendto(data, peer)
+            data, ancillary, _, peer = server.recvmsg(2048, socket.CMSG_SPACE(20))
+            address = ancillary[0][2][:16]  # struct in6_pktinfo: the address, and the link that is left to routing
+            server.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, address + bytes(4))], 0, peer)
 
 
 def stream(address: str, port: str, rate: str = "1000") -> None:
