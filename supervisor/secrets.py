@@ -62,22 +62,23 @@ class Secrets:
             self._troubles.pop(name, None)
         for name, uid in uids.items():
             wanted = dict(wanted_files(configs[name]))
-            unusable = [found.trouble for path in wanted.values() if (found := self._seen[path]).trouble]
+            found = {path: self._seen.get(path) or inspect(path) for path in wanted.values()}
+            unusable = [one.trouble for one in found.values() if one.trouble]
+            usable = {file: (path, found[path].version) for file, path in wanted.items() if found[path].version}
             try:
-                self._give(name, uid, {file: path for file, path in wanted.items() if self._seen[path].version})
+                self._give(name, uid, usable)
             except OSError as exc:
                 unusable.append(f"the secrets can't be handed to the instance: {exc.strerror}")
                 self._given.pop(name, None)
             self._troubles[name] = tuple(dict.fromkeys(unusable))
 
-    def _give(self, name: str, uid: int, wanted: Mapping[str, str]) -> None:
-        now = {file: (path, self._seen[path].version) for file, path in wanted.items()}
+    def _give(self, name: str, uid: int, now: dict[str, tuple[str, str]]) -> None:
         before = self._given.get(name)
         if before == now or (before is None and not now and not (self._instances / name).exists()):
             self._given[name] = now
             return
         with _own_folder(self._instances, name, uid) as folder:
-            _forget(folder, keep=wanted.keys())
+            _forget(folder, keep=now.keys())
             for file, (path, version) in now.items():
                 if before is None or before.get(file) != (path, version):
                     _write(folder, file, _read(path), uid)

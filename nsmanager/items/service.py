@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RUNNING_SUFFIX = ".running"
 DIGEST_LENGTH = 32  # hexadecimal digits
+# Before it becomes the command: whoever starts it may die at any moment, and the next one must find it.
+WRITES_PID = ("sh", "-c", 'echo $$ > "$0" && exec "$@"')
 INSTALL_RETRY = 5.0  # seconds between two looks whether what is missing was installed
 
 
@@ -113,7 +115,7 @@ class Service(Item):
         """Run the command and find its process; return what went wrong."""
         try:
             if self.socket:
-                return await ns.children.start(self.name, self.argv, self.socket)
+                return await ns.children.start(self.name, (*WRITES_PID, self.pid_file, *self.argv), self.socket)
             status = await ns.children.launch(self.argv)
         except TimeoutError:
             return "doesn't say that it works; see the instance's log"

@@ -67,11 +67,9 @@ def service(config: NamespaceConfig, place: Place) -> Service | None:
         table=TUNNEL_TABLE,
         socket=socket_path(place),
     )
-    # It writes its own pid first: whoever starts it may die at any moment, and the next one must find it.
-    start = ("sh", "-c", 'echo $$ > "$0" && exec "$@"', pid_file)
     return Service(
         NAME,
-        (*start, "env", f"STRONGSWAN_CONF={conf}", PROGRAM),
+        ("env", f"STRONGSWAN_CONF={conf}", PROGRAM),
         pid_file,
         files=((conf, text),),
         ifname=config.link.ifname,

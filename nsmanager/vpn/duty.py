@@ -43,7 +43,7 @@ async def keep_tunnels(ns: Namespace, place: Place, board: Board) -> None:  # no
         try:
             await tunnels.converse()
         except* OSError as group:
-            tunnels.lose(str(group.exceptions[0]))
+            tunnels.lose(group.exceptions[0])
         except* Exception:
             log.exception("tunnels: a defect")
         await asyncio.sleep(CHARON_RETRY)
@@ -80,9 +80,10 @@ class _Tunnels:
                     async with asyncio.timeout(wait):
                         await self.stirred.wait()
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: BaseException) -> None:
         """Tell that there is no charon to ask."""
-        error = f"charon doesn't answer: {why}"
+        absent = isinstance(why, FileNotFoundError | ConnectionRefusedError)
+        error = "charon doesn't run" if absent else f"charon doesn't answer: {why}"
         self._tell(
             [
                 msgspec.structs.replace(

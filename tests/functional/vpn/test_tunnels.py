@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.functional.vpn.world import APP, ECHO, PAGE, SUBNET, World
+from tests.functional.vpn.world import APP, ECHO, PAGE, SUBNET, World, who_encrypts
 from tests.hosts import wait_until
 from tests.hosts.topology import OUTSIDE
 
@@ -93,12 +93,6 @@ def test_status_and_metrics_count_what_passes(world: World) -> None:
     told = world.daemon.cli("describe", "instance", "ni4", check=True).stdout
     assert f"{SUBNET} === 192.168.0.0/24" in told
     assert "TunnelsUp" in told
-
-
-def who_encrypts(world: World) -> str:
-    """Return whether this kernel has what tunnels are bound to."""
-    done = world.host.run(["unshare", "-n", "ip", "link", "add", "x0", "type", "xfrm", "if_id", "7"], check=False)
-    return "user space" if done.returncode else "kernel"
 
 
 def test_an_apps_rules_hold_through_a_tunnel(world: World) -> None:

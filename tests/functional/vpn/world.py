@@ -118,3 +118,9 @@ class World(Rig):
                 return [p for p in packets if ".4500" in p], [p for p in packets if ".4500" not in p]
 
             yield seen
+
+
+def who_encrypts(world: World) -> str:
+    """Return whether this kernel has what tunnels are bound to."""
+    done = world.host.run(["unshare", "-n", "ip", "link", "add", "x0", "type", "xfrm", "if_id", "7"], check=False)
+    return "user space" if done.returncode else "kernel"
