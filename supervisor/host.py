@@ -135,7 +135,7 @@ class HostSide:
         """
         planned, before = self.plan, self.report
         self.sysctls.note(self._ns, planned.borrowed)
-        items = [item for item in planned.items if not isinstance(item, NftTable)]
+        items = [item for item in planned.items if type(item) is not NftTable]
         rest = await reconcile(self._ns, items, ALL_BUT_TABLE)
         async with self.lock:
             table = await adjust(self._ns, [self.plan.table] if self.plan.table else [], (NftTable,))

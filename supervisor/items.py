@@ -214,5 +214,12 @@ class LocalRule(Item):
         return found
 
 
+@dataclasses.dataclass(frozen=True)
+class NetdevTable(NftTable):
+    """The one table of ours on the host whose chains see frames."""
+
+    home: ClassVar[str] = "netdev"
+
+
 # Of these the host may hold items of ours; the order is of no matter.
-HOST_KINDS: tuple[type[Item], ...] = (Veth, Address, Route, Rule, LocalRule, Neighbour, Sysctl, NftTable)
+HOST_KINDS: tuple[type[Item], ...] = (Veth, Address, Route, Rule, LocalRule, Neighbour, Sysctl, NftTable, NetdevTable)

@@ -30,12 +30,14 @@ from supervisor.instances import PLANNERS, Place, Resolved
 from supervisor.instances.switch import lent_links, outer_links
 from supervisor.links import LinkPlan, link_items
 from supervisor.names import (
+    UPLINK_IFNAME,
     host_end,
     link_addresses,
     link_addresses6,
     subnet6,
     uid_base,
 )
+from supervisor.sharing import Sharing, sharing_items, sharing_table
 from supervisor.uplinks.selection import Candidate, Selection, candidates, select
 from supervisor.uplinks.tables import (
     Way,
@@ -91,6 +93,13 @@ class InstancePlan:
     def lends(self) -> tuple[str, ...]:
         """The links of the host that it wants for itself, beside those of its apps."""
         return () if self.config_from.switch.shared else self.outer
+
+    def sharing(self, facts: Facts) -> Sharing | None:
+        """Return how it shares its uplink with the host; None: it doesn't, or one of both isn't there yet."""
+        uplink = next((ifname for ifname in self.outer if ifname in facts.uplinks), "")
+        if not self.config_from.switch.shared or not uplink or self.place.name not in facts.namespaces:
+            return None
+        return Sharing(self.place.name, uplink, tuple(str(app.mac) for app in self.config.apps), self.config.mtu)
 
     @property
     def link(self) -> LinkPlan:
@@ -186,8 +195,16 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
         }
     )
     linked = {name: instance for name, instance in instances.items() if instance.place.linked}
+    shared = [one for name, instance in instances.items() if (one := instance.sharing(facts)) is not None]
+    sharing = {one.name: tuple(sharing_items(one)) for one in shared}
+    frames = sharing_table(shared)
     if not linked:
-        return Plan(instances=instances, candidates=known)
+        return Plan(
+            (*(item for name in sharing for item in sharing[name]), *([frames] if frames else [])),
+            instances,
+            sharing,
+            known,
+        )
     instances = instances | bind_all(linked)
     linked = {name: instances[name] for name in linked}
     used = used_uplinks(linked.values())
@@ -212,8 +229,10 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
         *local_rules_moved(pools),
         table,
         *(item for name in links for item in links[name]),
+        *(item for name in sharing for item in sharing[name]),
+        *([frames] if frames else []),
     )
-    return Plan(items, instances, links, known, used, borrowed, table)
+    return Plan(items, instances, links | sharing, known, used, borrowed, table)
 
 
 def used_uplinks(instances: Iterable[InstancePlan]) -> tuple[Uplink, ...]:
@@ -329,7 +348,7 @@ def plan_instance(
         uplinks=words_of(selection, choices.known),
         connected=connected(selection) if config.dhcp.connected_routes else (),
         secrets={path: facts.secrets.get(path, "") for path in secret_files(config)},
-        outer=tuple(ifname for ifname in outer if ifname in inside),
+        outer=shared_port(outer, facts) if config.switch.shared else tuple(one for one in outer if one in inside),
         vlans=facts.vlans,
     )
     if before is not None and before.config_from == config and before.place == place:
@@ -344,6 +363,11 @@ def plan_instance(
     )
     routes = tuple(routes_of(config, selection, choices.known)) if linked else ()
     return InstancePlan(lot, config, place, resolved, selection, portmaps, routes, told, core, outer=outer)
+
+
+def shared_port(outer: tuple[str, ...], facts: Facts) -> tuple[str, ...]:
+    """Return the port by which a switch that shares its uplink leads out; none while the uplink isn't there."""
+    return (UPLINK_IFNAME,) if any(ifname in facts.uplinks for ifname in outer) else ()
 
 
 def words_of(selection: Selection, known: Mapping[str, Candidate]) -> tuple[str, ...]:

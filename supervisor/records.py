@@ -57,7 +57,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     manager: Identity | None = None
     apps: dict[str, AppRecord] = {}
     lent: dict[str, LentLink] = {}  # by ifname: to be given back
-    shared: dict[str, tuple[str, ...]] = {}  # MAC addresses that an uplink takes frames for, to be taken from it
+    shared: dict[str, tuple[str, ...]] = {}  # ifindex of an uplink -> MAC addresses that it takes frames for
 
 
 class Records:

@@ -116,7 +116,8 @@ def of_tunnels(view: View) -> tuple[Condition, ...]:
 
 def used_uplinks(plan: InstancePlan) -> tuple[str, ...]:
     """Return the uplinks that an instance uses now; of a switch the ports that lead out."""
-    return tuple(one.ifname for one in plan.selection.shared) or plan.config.outer
+    outer = plan.outer if plan.config_from.switch.shared and plan.config.outer else plan.config.outer
+    return tuple(one.ifname for one in plan.selection.shared) or outer
 
 
 def without_carrier(view: View) -> tuple[str, ...]:

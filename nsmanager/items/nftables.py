@@ -37,6 +37,7 @@ class NftTable(Item):
     """A table of ours; its name is its mark."""
 
     stage: ClassVar[int] = 60
+    home: ClassVar[str] = "inet"  # family in which one of ours is looked for where none is planned
 
     family: str
     name: str
@@ -150,7 +151,7 @@ class NftTable(Item):
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
         """Return the tables of ours that exist, with the digest of their text where nobody has changed them since."""
         found = []
-        for item in planned or (cls("inet", NFT_TABLE, ""),):
+        for item in planned or (cls(cls.home, NFT_TABLE, ""),):
             generation = ns.nft_generation()
             known = ns.nft_known.get(item.key)
             if known is None or known[0] != generation:
@@ -168,11 +169,11 @@ class NftTable(Item):
         memory = await _listing(ns, f"{self.family} {self.name}_digest")
         digests = re.search(r"text ([0-9a-f]+) listing ([0-9a-f]+)", memory)
         if digests is None or digests[2] != _hash(self._lasting(listing)):
-            return NftTable(self.family, self.name, "")
+            return dataclasses.replace(self, text="", elements=(), kept=())
         _, known = ns.nft_known.get(self.key, (0, None))
         if isinstance(known, NftTable) and known.text and known.loaded == digests[1]:
             return known
-        return NftTable(self.family, self.name, "", loaded=digests[1])
+        return dataclasses.replace(self, text="", elements=(), kept=(), loaded=digests[1])
 
     def _lasting(self, listing: str) -> str:
         """Return a listing without the elements of kept sets, which come and go."""

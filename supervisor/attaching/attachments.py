@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from nsmanager.namespace import Namespace
 from pubsub.topics import Attachment, NetworkInstanceConfig
 from supervisor.apps import Apps
+from supervisor.attaching.frames import Frames
 from supervisor.attaching.lending import Lending
 from supervisor.attaching.taps import Taps
 from supervisor.attaching.veths import Veths, look
 from supervisor.plan import InstancePlan, Plan
 from supervisor.records import AppRecord, Records
 from supervisor.spawn import SpawnerGone, SpawnError
+
+log = logging.getLogger(__name__)
 
 LINKED = ("container", "netns")  # kinds that get a veth
 
@@ -23,6 +27,7 @@ class Attachments:
     def __init__(self, ns: Namespace, apps: Apps, records: Records) -> None:
         self._apps = apps
         self.lending = Lending(ns, records, apps)
+        self._frames = Frames(ns, records)
         self._taps = Taps(ns, apps)
         self._veths = Veths(apps)
         self.trouble: dict[tuple[str, str], str] = {}  # (instance, app) -> why it is not attached
@@ -44,19 +49,31 @@ class Attachments:
         self.trouble, self.lacking = {}, {}
         seen: dict[str, int] = {}
         for name in stands:
-            if name not in plan.instances or name not in configs:
-                continue
-            wanted = {app: config.attach for app, config in configs[name].apps.items() if config.attach}
-            seen |= {path: look(path) for attach in wanted.values() if (path := netns_of(attach))}
-            gone = missing(name)
-            # First all that is let go: it may be wanted by another app of the instance.
-            for app, known in self._apps.running(name).items():
-                await self._try(name, app, self._let_go(name, app, known, wanted.get(app), gone))
-            await self._lend(name, plan.instances[name], wanted, gone, originals)
-            for app, attach in wanted.items():
-                if attach.link is None:
-                    await self._try(name, app, self._take(name, app, attach, plan.instances[name]))
+            if name in plan.instances and name in configs:
+                wanted = {app: config.attach for app, config in configs[name].apps.items() if config.attach}
+                seen |= {path: look(path) for attach in wanted.values() if (path := netns_of(attach))}
+                try:
+                    await self._carry_out(name, plan.instances[name], wanted, missing(name), originals)
+                except Exception as exc:  # whatever it is, it is this instance's trouble
+                    log.exception("instance %s: a defect", name)
+                    self.lacking[name] = {"": f"a defect of nsvisord: {exc}"}
         self._seen = seen
+
+    async def _carry_out(
+        self,
+        name: str,
+        plan: InstancePlan,
+        wanted: Mapping[str, Attachment],
+        gone: Collection[str],
+        originals: Mapping[str, str],
+    ) -> None:
+        """Attach and detach for one instance; first all that is let go, for another app may want it."""
+        for app, known in self._apps.running(name).items():
+            await self._try(name, app, self._let_go(name, app, known, wanted.get(app), gone))
+        await self._lend(name, plan, wanted, gone, originals)
+        for app, attach in wanted.items():
+            if attach.link is None:
+                await self._try(name, app, self._take(name, app, attach, plan))
 
     async def _try(self, name: str, app: str, step: Awaitable[str]) -> None:
         """Do one step, and note why it can't be done."""
@@ -104,6 +121,10 @@ class Attachments:
         except (OSError, SpawnerGone, SpawnError) as exc:
             reasons = {ifname: str(exc) for ifname in (*by_app, *plan.lends)}
         self.lacking[name] = {ifname: reasons[ifname] for ifname in plan.lends if ifname in reasons}
+        if plan.config_from.switch.shared:
+            self._share(name, plan)
+        else:
+            self._frames.carry_out(name, "", ())
         lent = self.lending.lent(name)
         for ifname, app in by_app.items():
             known = self._apps.running(name).get(app)
@@ -113,6 +134,14 @@ class Attachments:
                 self._apps.forget(name, app)
             elif ifname in lent and known is None:
                 self._apps.remember(name, app, AppRecord("link", None, ifname), None)
+
+    def _share(self, name: str, plan: InstancePlan) -> None:
+        """Have the host's uplink take frames for the apps of a switch that shares it."""
+        for ifname in plan.outer:
+            if not plan.config.outer:
+                self.lacking[name][ifname] = f"waiting for link {ifname} on the host"
+            elif failure := self._frames.carry_out(name, ifname, {str(app.mac) for app in plan.config.apps}):
+                self.lacking[name][ifname] = failure
 
     def changed_unheard(self) -> bool:
         """Tell whether a namespace came or went that an app wants: no event tells of it."""
@@ -125,6 +154,7 @@ class Attachments:
                 await self._taps.give_back(name, app, known)
             elif known.kind in LINKED:
                 await self._veths.leave(name, app, known)
+        self._frames.carry_out(name, "", ())
         await self.lending.give_all_back(name)
 
 
