@@ -32,10 +32,12 @@ class Records(deque[T]):
 
     def __init__(self) -> None:
         super().__init__(maxlen=KEPT_RECORDS)
+        self.lost = 0  # since the manager was born
         self.added = asyncio.Event()
 
     def add(self, record: T) -> None:
         """Put one at the end."""
+        self.lost += len(self) == KEPT_RECORDS
         self.append(record)
         self.added.set()
 

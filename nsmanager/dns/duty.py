@@ -57,7 +57,7 @@ class _Watch:
         self._naming = Naming(board)
         self._queries = Queries()
         self._hosts = Hosts(dict(sets))
-        self._complaints = (0, 0)  # losses told so far
+        self._complaints = (0, 0, 0)  # losses told so far
         self._complained = 0.0  # monotonic
 
     async def follow(self) -> None:
@@ -85,9 +85,9 @@ class _Watch:
         while True:
             await asyncio.sleep(TICK)
             self._tell(self._queries.unanswered(time.time()))
-            losses = (self._packets.lost, self._queries.malformed)
+            losses = (self._packets.lost, self._board.queries.lost, self._queries.malformed)
             if losses != self._complaints and time.monotonic() - self._complained > COMPLAINT:
-                log.warning("dns log: lost: %d packets; not understood: %d messages", *losses)
+                log.warning("dns log: lost: %d packets, %d records; not understood: %d messages", *losses)
                 self._complaints, self._complained = losses, time.monotonic()
 
     async def begin_anew(self) -> None:

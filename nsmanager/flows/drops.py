@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from nsmanager.flows.records import parties
 from nsmanager.nflog import Logged
 from nsmanager.packets import Packet, protocol_name
 from nsmanager.residents import Residents
@@ -39,7 +38,7 @@ class Drops:
             key = (logged.prefix,)
         drop = self._found.get(key)
         if drop is None:
-            drop = self._found[key] = Drop(logged.prefix, packet, logged.at)
+            drop = self._found[key] = Drop(logged, packet)
         drop.packets += 1
         drop.bytes += packet.length
         drop.end = max(drop.end, logged.at)
@@ -56,22 +55,23 @@ class Drops:
 class Drop:
     """Packets that one rule dropped."""
 
-    __slots__ = ("bytes", "end", "first", "packets", "prefix", "start")
+    __slots__ = ("bytes", "end", "first", "mark", "packets", "prefix", "start")
 
-    def __init__(self, prefix: str, first: Packet, at: float) -> None:
-        self.prefix = prefix  # `app/rule`
+    def __init__(self, logged: Logged, first: Packet) -> None:
+        self.prefix = logged.prefix  # `app/rule`
+        self.mark = logged.mark
         self.first = first
-        self.start = self.end = at
+        self.start = self.end = logged.at
         self.packets = self.bytes = 0
 
 
-def flows(drops: list[Drop], residents: Residents) -> Iterator[IPFlow]:
-    """Yield the records as they are told."""
+def flows(drops: list[Drop], residents: Residents, app_of: Callable[[int], str]) -> Iterator[IPFlow]:
+    """Yield the records as they are told; `app_of` is the app of a packet's mark."""
     for drop in drops:
         app, _, rule = drop.prefix.partition("/")
         packet = drop.first
-        opener, peer, _ = parties(packet.source, packet.destination, residents)
-        direction = Direction.OUT if opener == app else Direction.IN
+        sender = app_of(drop.mark) or residents.app(packet.source)
+        direction = Direction.OUT if sender == app else Direction.IN
         yield IPFlow(
             app=app,
             rule=rule,
@@ -86,5 +86,5 @@ def flows(drops: list[Drop], residents: Residents) -> Iterator[IPFlow]:
             sent_packets=drop.packets,
             start=drop.start,
             end=drop.end,
-            peer_app=peer if direction is Direction.OUT else residents.app(packet.source),
+            peer_app=residents.app(packet.destination) if direction is Direction.OUT else sender,
         )

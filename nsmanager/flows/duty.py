@@ -57,7 +57,7 @@ class _Watch:
         self._tracked, self._ends, self._rest, self._dropped = tracked, ends, rest, dropped
         self._flows = Flows()
         self._drops = drops.Drops()
-        self._complaints = (0, 0)  # losses told so far
+        self._complaints = (0, 0, 0)  # losses told so far
         self._complained = 0.0
         self._losses = 0  # of the ends' socket, answered so far
         self._naming = Naming(board)
@@ -115,7 +115,7 @@ class _Watch:
             for first in range(0, len(due), ASKED_IN_A_ROW):
                 self._ask(due[first : first + ASKED_IN_A_ROW])
                 await asyncio.sleep(0)
-            for record in drops.flows(self._drops.take(time.monotonic()), self._naming.residents):
+            for record in drops.flows(self._drops.take(time.monotonic()), self._naming.residents, self._naming.app):
                 self._board.flows.add(record)
             self._complain()
 
@@ -138,7 +138,7 @@ class _Watch:
 
     def _complain(self) -> None:
         """Log what was lost, now and then."""
-        losses = (self._flows.lost, self._dropped.lost)
+        losses = (self._flows.lost, self._dropped.lost, self._board.flows.lost)
         if losses != self._complaints and time.monotonic() - self._complained > COMPLAINT:
-            log.warning("flow log: lost: %d connections, %d dropped packets", *losses)
+            log.warning("flow log: lost: %d connections, %d dropped packets, %d records", *losses)
             self._complaints, self._complained = losses, time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nsmanager.flows.entry import Entry
 from nsmanager.packets import protocol_name
-from nsmanager.residents import Address, Residents
+from nsmanager.residents import Residents
 from pubsub.topics import Direction, IPFlow, Verdict
 from pubsub.values import IpAddress
 
@@ -22,11 +22,12 @@ def flow(entry: Entry, residents: Residents, rule_of: RuleOf, now: float) -> IPF
     `now` are seconds since the epoch: the end of one that TCP has ended, as the kernel keeps that of others only.
     """
     original, reply = entry.original, entry.reply
-    app, peer, direction = parties(original.source, reply.source, residents)
+    # The rules know by which port it came; of connections whose rules aren't in force any more the addresses tell.
     out, into = rule_of(entry.mark & RULE_MASK), rule_of(entry.mark >> RULE_BITS)
+    opener = out[0] if out is not None else residents.app(original.source)
+    opened = into[0] if into is not None else residents.app(reply.source)
+    app, peer, direction = parties(opener, opened)
     decided = out if direction is Direction.OUT else into
-    if not app and decided is not None:  # its address was given back since
-        app = decided[0]
     if residents.is_instance(original.source) or residents.is_instance(reply.source):
         return None
     start, stop = entry.times
@@ -52,9 +53,8 @@ def flow(entry: Entry, residents: Residents, rule_of: RuleOf, now: float) -> IPF
     )
 
 
-def parties(source: Address, target: Address, residents: Residents) -> tuple[str, str, Direction]:
+def parties(opener: str, opened: str) -> tuple[str, str, Direction]:
     """Return the app, the other one where both ends are apps, and who opened it as the app sees it."""
-    opener, opened = residents.app(source), residents.app(target)
     if opener or not opened:
         return opener, opened, Direction.OUT
     return opened, "", Direction.IN

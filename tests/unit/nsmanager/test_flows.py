@@ -96,6 +96,12 @@ def test_what_is_the_instances_own_is_no_record(target: IPv4Address) -> None:
     assert flow(Entry(message(WEB, target)), RESIDENTS, lambda _number: None, 0.0) is None
 
 
+def test_what_comes_to_an_address_that_nobody_planned_is_known_by_the_rules_too() -> None:
+    found = flow(Entry(message(OUTSIDE, IPv4Address("10.1.0.99"), mark=7 << 16)), RESIDENTS, {7: ("web", "")}.get, 0.0)
+    assert found is not None
+    assert (found.app, found.direction) == ("web", Direction.IN)
+
+
 def test_an_app_whose_address_is_gone_is_known_by_its_rule() -> None:
     found = flow(Entry(message(IPv4Address("10.1.0.99"), mark=7)), RESIDENTS, {7: ("gone", "r")}.get, 0.0)
     assert found is not None and (found.app, found.rule) == ("gone", "r")
@@ -219,7 +225,7 @@ def test_any_bytes_are_an_entry(data: bytes) -> None:
 def logged(prefix: str, size: int, port: int = 81) -> Logged:
     header = struct.pack("!BBHHHBBH", 0x45, 0, size, 0, 0, 64, 6, 0) + WEB.packed + OUTSIDE.packed
     packet = header + struct.pack("!HHLLBBHHH", 4000, port, 1, 0, 0x50, 2, 0, 0, 0)
-    return Logged({9: packet, 10: prefix.encode() + b"\0"}, 5.0)
+    return Logged({2: struct.pack("!I", 9), 9: packet, 10: prefix.encode() + b"\0"}, 5.0)
 
 
 def test_drops_of_one_rule_and_the_same_ends_are_put_together() -> None:
@@ -228,7 +234,7 @@ def test_drops_of_one_rule_and_the_same_ends_are_put_together() -> None:
         found.add(logged("web/never", size), 1.0)
     found.add(logged("web/never", 60, port=82), 1.5)
     assert not found.take(1.9)
-    first, second = drops.flows(found.take(2.0), RESIDENTS)
+    first, second = drops.flows(found.take(2.0), RESIDENTS, lambda mark: {9: "web"}.get(mark, ""))
     assert (first.app, first.rule, first.verdict, first.direction) == ("web", "never", Verdict.DROPPED, Direction.OUT)
     assert (first.sent_packets, first.sent_bytes, first.destination_port) == (2, 1560, 81)
     assert (second.sent_packets, second.destination_port) == (1, 82)
@@ -240,7 +246,7 @@ def test_too_many_drops_are_put_together_by_their_rule(monkeypatch: pytest.Monke
     found = drops.Drops()
     for port in range(100):
         found.add(logged("web/never", 60, port), 1.0)
-    told = list(drops.flows(found.take(3.0), RESIDENTS))
+    told = list(drops.flows(found.take(3.0), RESIDENTS, lambda _mark: ""))
     assert len(told) == 11
     assert sum(one.sent_packets for one in told) == 100
 
