@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from pubsub import codec
+from pubsub.config.rules_apps import check_rules, mapped_ports
 from pubsub.config.rules_attach import check_attached_together, check_attachments
 from pubsub.config.rules_routes import check_routes
 from pubsub.config.rules_settings import INSTANCE_PREFIXLEN6
@@ -64,6 +65,7 @@ def validate(
         *_dns(config.dns),
         *_apps(config),
         *check_attachments(config),
+        *check_rules(config),
         *_size(config),
     ]
     return tuple(Finding(name, *finding) for finding in found)
@@ -88,14 +90,13 @@ def _claims(configs: Mapping[str, NetworkInstanceConfig]) -> Iterator[Finding]:
     holders: dict[object, str] = {}
     for name, config in configs.items():
         for app, app_config in config.apps.items():
-            for index, port in enumerate(app_config.ports):
+            for where, port in mapped_ports(app_config):
                 uplink = _claimed_uplink(config, port)
                 holder = holders.setdefault((uplink, port.protocol, port.outer), name)
                 if holder != name:
                     which = f"uplink {uplink}" if isinstance(uplink, str) else "the same uplink"
                     message = f"port {port.outer}/{port.protocol} of {which} is instance {holder}'s"
-                    path = ("apps", app, "ports", str(index))
-                    yield Finding(name, path, message, "choose another outer port or another uplink")
+                    yield Finding(name, ("apps", app, *where), message, "choose another outer port or another uplink")
 
 
 def _claimed_uplink(config: NetworkInstanceConfig, port: PortMap) -> str | frozenset[str] | None:
@@ -125,11 +126,11 @@ def _unused_uplinks(config: NetworkInstanceConfig, uplinks: Mapping[str, UplinkC
         return
     used = {ifname for word in config.uplinks for ifname in uplinks_meant(word, uplinks)}
     for app, app_config in config.apps.items():
-        for index, port in enumerate(app_config.ports):
+        for where, port in mapped_ports(app_config):
             if port.uplink and not used & uplinks_meant(port.uplink, uplinks):
                 message = f"the instance doesn't use uplink {port.uplink!r}; its uplinks: {', '.join(config.uplinks)}"
                 remedy = f"name one of these, or add {port.uplink} to `uplinks`"
-                yield ("apps", app, "ports", str(index)), message, remedy
+                yield ("apps", app, *where), message, remedy
 
 
 def _instance_name(name: str) -> Findings:
@@ -273,8 +274,8 @@ def _app_address(path: Path, address: IPv4Address, subnet: IPv4Network | None) -
 def _ports(config: NetworkInstanceConfig) -> Findings:
     holders: dict[object, str] = {}
     for name, app in config.apps.items():
-        for index, port in enumerate(app.ports):
-            path = ("apps", name, "ports", str(index))
+        for where, port in mapped_ports(app):
+            path = ("apps", name, *where)
             key = (_claimed_uplink(config, port), port.protocol, port.outer)
             if key in holders:
                 message = f"outer port {port.outer}/{port.protocol} is already app {holders[key]}'s"
