@@ -110,7 +110,7 @@ class HostSide:
         for name, instance in new.instances.items():
             was, selection = self.present.get(name, ""), instance.selection
             ifname = selection.uplink.ifname if selection.uplink else ""
-            if was and ifname != was:
+            if was and ifname != was and instance.place.linked:
                 log.info("instance %s: moved from %s to %s: %s", name, was, ifname or "none", selection.why)
         self.present = {name: i.selection.uplink.ifname for name, i in new.instances.items() if i.selection.uplink}
 
