@@ -56,7 +56,7 @@ class Publications:
         )
 
     async def tell(self, plans: Mapping[str, InstancePlan]) -> None:
-        """Grant each manager its tables, then publish what it is to do; returns when the hub has all of it."""
+        """Grant each manager its tables, then publish what it is to do; a new one is also told of the world outside."""
         grants = {
             str(plan.lot.uid_base): BusGrant(publish=(f"nsmanager/{name}/*",), subscribe=(f"supervisor/{name}/*",))
             for name, plan in plans.items()
@@ -66,12 +66,18 @@ class Publications:
             await self._grants.flush()
         async with asyncio.TaskGroup() as group:
             for name, plan in plans.items():
-                now = (plan.config, plan.outlook)
                 if name not in self._told:
-                    group.create_task(self._open_told(name, *now))
-                elif self._last[name] != now:  # comparing is much cheaper than encoding 256 of them anew
-                    configs, outlooks = self._told[name]
-                    configs[name], outlooks[name] = self._last[name] = now
+                    group.create_task(self._open_told(name, plan.config, plan.outlook))
+                elif self._last[name][0] != plan.config:  # comparing is much cheaper than encoding 256 of them anew
+                    self._told[name][0][name] = plan.config
+                    self._last[name] = plan.config, self._last[name][1]
+
+    def tell_outlooks(self, plans: Mapping[str, InstancePlan]) -> None:
+        """Publish what the world outside is like, when the host is so: who acts on it finds its new way."""
+        for name, plan in plans.items():
+            if name in self._told and self._last[name][1] != plan.outlook:
+                self._told[name][1][name] = plan.outlook
+                self._last[name] = self._last[name][0], plan.outlook
 
     async def _open_told(self, name: str, config: NamespaceConfig, outlook: NamespaceOutlook) -> None:
         self._told[name] = (

@@ -207,6 +207,7 @@ class Supervisor:
         await self.attachments.carry_out(wanted.instances, self.plan, stands, self.missing_ports, originals)
         await self.host.reconcile()
         await self.host.forget(unbound(before, self.plan))
+        self._publications.tell_outlooks(self.plan.instances)
         if self.going_down and not self.instances and not self.host.report.errors:
             self._empty.set()
 
