@@ -143,8 +143,7 @@ def _apps(instances: Iterable[topics.NetworkInstanceStatus], system: System) -> 
     for box, links in found.items():
         lines = [line for link in links for line in _link(link, several=len(links) > 1)]
         for link in links:
-            outer = [one for one in portmaps[link.instance] if one.app == link.app]
-            lines += [f"{one.outer} → {one.inner.rpartition(':')[2]}/{one.protocol}" for one in outer]
+            lines += dict.fromkeys(_port_map(one) for one in portmaps[link.instance] if one.app == link.app)
         attached = Tone.GOOD if all(link.attached for link in links) else Tone.WARNING
         nodes.append(
             Node(
@@ -156,6 +155,12 @@ def _apps(instances: Iterable[topics.NetworkInstanceStatus], system: System) -> 
             )
         )
     return nodes, edges
+
+
+def _port_map(status: topics.PortMapStatus) -> str:
+    """Return a port map in short: it is the same at all addresses of its uplink."""
+    outer, inner = (end.rpartition(":")[2] for end in (status.outer, status.inner))
+    return f"{status.uplink}:{outer} → {inner}/{status.protocol}"
 
 
 def _workload(app: topics.AppNetworkStatus, system: System) -> str:

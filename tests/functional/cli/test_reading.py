@@ -47,7 +47,7 @@ def test_get_portmaps_uplinks_apps_and_tables(daemon: Daemon) -> None:
 @pytest.mark.parametrize("language", ["svg", "dot", "mermaid"])
 def test_graph_draws_what_runs(daemon: Daemon, language: str) -> None:
     drawn = daemon.cli("graph", "-o", language, "--host", "the box", check=True).stdout
-    for name in ("the box", "eth0", "192.168.0.2/24", "red", "blue", "10.1.0.0/24", "web", "192.168.0.2:8080"):
+    for name in ("the box", "eth0", "192.168.0.2/24", "red", "blue", "10.1.0.0/24", "web", "eth0:8080 → 80/tcp"):
         assert name in drawn
     assert daemon.cli("graph", "-o", language, "--host", "the box", check=True).stdout == drawn
 
