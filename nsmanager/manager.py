@@ -19,6 +19,7 @@ from typing import Any
 
 from nsmanager.board import Board
 from nsmanager.contact import keep_in_touch
+from nsmanager.counters import count
 from nsmanager.dns.duty import log_dns
 from nsmanager.flows.duty import log_flows
 from nsmanager.heartbeat import beat
@@ -54,6 +55,7 @@ DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ..
     log_flows,
     log_dns,
     learn,
+    count,
 )
 KINDS: tuple[type[Item], ...] = (Link, Bridge, Address, Neighbour, Route, Rule, Sysctl, NftTable, Service)
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change

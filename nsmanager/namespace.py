@@ -84,10 +84,10 @@ class Namespace:
             attributes(self._nfnl.ask(NFT_MSG_GETGEN, bytes(NFGENMSG_SIZE)), NFGENMSG_SIZE)[NFTA_GEN_ID], "big"
         )
 
-    async def nft(self, commands: str) -> str:
-        """Run nft commands as one transaction and return what they print. Raises NftError."""
+    async def nft(self, commands: str, *, values: bool = False) -> str:
+        """Run nft commands as one transaction and return what they print, on demand with values. Raises NftError."""
         await asyncio.sleep(0)  # a listing may take milliseconds: let others run before it
-        return libnftables.run(commands)
+        return libnftables.run(commands, values=values)
 
     def read_sysctl(self, key: str) -> str | None:
         """Return a sysctl's value with single spaces; None when the kernel has none of that name."""

@@ -22,6 +22,7 @@ from supervisor.commands import Commands
 from supervisor.configs import Configs
 from supervisor.hub import keep_hub_running, stop_hub
 from supervisor.instance import Paths
+from supervisor.metrics import publish_uplinks
 from supervisor.notify import notify, watchdog_interval
 from supervisor.publications import Publications
 from supervisor.supervisor import Supervisor
@@ -119,6 +120,8 @@ async def serve(paths: Paths) -> None:
             async with asyncio.TaskGroup() as inner:
                 inner.create_task(configs.follow(bus, found, supervisor.wake))
                 inner.create_task(supervisor.follow_managers(bus))
+                inner.create_task(supervisor.metrics.follow(bus))
+                inner.create_task(publish_uplinks(bus, ns, lambda: supervisor.plan.candidates))
                 inner.create_task(supervisor.run())
                 inner.create_task(control.serve(paths.run, commands.handle))
                 inner.create_task(tell_systemd(supervisor))

@@ -15,10 +15,12 @@ from pubsub.topics import (
     NetworkInstanceStatus,
     ProbeStatus,
     ProcessStatus,
+    RuleCounters,
     State,
 )
 from supervisor.names import uplink_mark, uplink_table
 from supervisor.plan import InstancePlan, Plan
+from supervisor.rule_words import fold_rules
 from supervisor.uplinks.selection import Candidate
 
 
@@ -189,6 +191,8 @@ def fold_apps(
     namespace: NamespaceStatus | None,
     running: Mapping[str, tuple[str, int]],
     trouble: Mapping[str, str],
+    *,
+    counted: Sequence[RuleCounters] = (),
 ) -> dict[str, AppNetworkStatus]:
     """Return the status of each app of one instance, by `instance/app`; `running`: kind and pid by app."""
     leases = {lease.mac: lease.address for lease in namespace.leases} if namespace else {}
@@ -197,6 +201,7 @@ def fold_apps(
     found = {}
     for app in plan.config.apps:
         kind, pid = running.get(app.name, ("", 0))
+        rules, spoofed = fold_rules(plan.config, app, counted)
         found[f"{name}/{app.name}"] = AppNetworkStatus(
             instance=name,
             app=app.name,
@@ -207,6 +212,8 @@ def fold_apps(
             pid=pid,
             reason=trouble.get(app.name, ""),
             addresses=tuple(address for ifname, address in learned if ifname == app.ifname),
+            rules=rules,
+            spoofed=spoofed,
         )
     return found
 

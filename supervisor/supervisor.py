@@ -25,6 +25,7 @@ from supervisor.host import HostSide
 from supervisor.instance import Instance, Paths
 from supervisor.ledger import Ledger
 from supervisor.logs import trim_logs
+from supervisor.metrics import Metrics
 from supervisor.plan import InstancePlan, Lot, Plan, Wanted
 from supervisor.publications import Publications
 from supervisor.records import Records
@@ -64,6 +65,7 @@ class Supervisor:
         self._zygote = zygote
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[str] = set()
+        self.metrics = Metrics(self.changed)
         self._heard: dict[str, NamespaceStatus] = {}
         self._answered: dict[str, tuple[str, NamespaceConfig]] = {}  # digest and core of the config answered last
         self._silent: set[str] = set()  # instances whose manager is gone: what it said last is no word on what is
@@ -360,4 +362,6 @@ class Supervisor:
         """Return the status of each app of one instance."""
         running = {app: (known.kind, known.pid) for app, known in self.apps.running(name).items()}
         trouble = {app: why for (owner, app), why in self.attachments.trouble.items() if owner == name}
-        return fold_apps(name, instance, self._heard.get(name), running, trouble)
+        return fold_apps(
+            name, instance, self._heard.get(name), running, trouble, counted=self.metrics.rules.get(name, ())
+        )

@@ -63,6 +63,7 @@ PURE = (
     "supervisor/probing/health.py",
     "supervisor/probing/probes.py",
     "supervisor/probing/track.py",
+    "supervisor/rule_words.py",
     "supervisor/status.py",
     "supervisor/uplinks/*.py",
 )

@@ -1,0 +1,114 @@
+"""What passed an instance: its interfaces' and its rules' counters, told every few seconds when they changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import struct
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from nsmanager.board import Board
+from nsmanager.firewall.bridge import spoofed_counter
+from nsmanager.firewall.entries import DEFAULT, SPOOFED, app_entries, counter_name, watched
+from nsmanager.marks import NFT_TABLE
+from nsmanager.namespace import Namespace, NftError
+from nsmanager.netlink import attributes, string
+from nsmanager.place import Place
+from pubsub.topics import Action, InterfaceCounters, NamespaceConfig, NetworkInstanceMetrics, RuleCounters
+
+INTERVAL = 5.0  # seconds between two looks
+TRACKED = "net.netfilter.nf_conntrack_count"
+COUNTER = re.compile(r"counter (\S+) {\s*packets (\d+) bytes (\d+)")
+RTM_GETLINK = 18
+IFINFOMSG_SIZE = 16  # bytes
+IFLA_IFNAME, IFLA_STATS64 = 3, 23
+# First fields of struct rtnl_link_stats64: packets, bytes, errors and dropped, each received and sent.
+STATS = struct.Struct("=8Q")
+
+Counted = Mapping[str, tuple[int, int]]  # packets and bytes by a counter's name
+
+log = logging.getLogger("nsmanager")
+
+
+async def count(ns: Namespace, place: Place, board: Board) -> None:  # noqa: ARG001  # a duty's form
+    """Keep the board told of what was counted. Runs until cancelled."""
+    trouble = ""
+    while True:
+        if board.config is not None:
+            try:
+                found = await measure(ns, board.config)
+            except (NftError, OSError) as exc:  # as while somebody has deleted a table, which is mended elsewhere
+                if str(exc) != trouble:
+                    log.warning("counters: %s", exc)
+                trouble = str(exc)
+            else:
+                before, trouble = board.metrics, ""
+                if before is None or msgspec.structs.replace(found, at=before.at) != before:
+                    board.count(found)
+        await asyncio.sleep(INTERVAL)
+
+
+async def measure(ns: Namespace, config: NamespaceConfig) -> NetworkInstanceMetrics:
+    """Read all counters of the namespace. Raises NftError, OSError."""
+    counted = parse(await ns.nft(f"list counters table bridge {NFT_TABLE}", values=True))
+    if watched(config):
+        counted |= parse(await ns.nft(f"list counters table inet {NFT_TABLE}", values=True))
+    return NetworkInstanceMetrics(
+        at=time.time(),
+        interfaces=interfaces(ns),
+        rules=tuple(rules(config, counted)),
+        connections=int(ns.read_sysctl(TRACKED) or 0),
+    )
+
+
+def interfaces(ns: Namespace, only: Iterable[str] | None = None) -> tuple[InterfaceCounters, ...]:
+    """Return the counters of the namespace's interfaces, or of some."""
+    wanted = None if only is None else set(only)
+    found = []
+    for message in ns.rtnl.dump(RTM_GETLINK, bytes(IFINFOMSG_SIZE)):
+        fields = attributes(message, IFINFOMSG_SIZE)
+        ifname = string(fields[IFLA_IFNAME])
+        if IFLA_STATS64 in fields and (wanted is None or ifname in wanted):
+            rx_packets, tx_packets, rx_bytes, tx_bytes, _, _, rx_dropped, tx_dropped = STATS.unpack_from(
+                fields[IFLA_STATS64]
+            )
+            found.append(
+                InterfaceCounters(
+                    ifname=ifname,
+                    rx_bytes=rx_bytes,
+                    tx_bytes=tx_bytes,
+                    rx_packets=rx_packets,
+                    tx_packets=tx_packets,
+                    rx_dropped=rx_dropped,
+                    tx_dropped=tx_dropped,
+                )
+            )
+    return tuple(sorted(found, key=lambda one: one.ifname))
+
+
+def parse(listing: str) -> dict[str, tuple[int, int]]:
+    """Return packets and bytes of each counter in a listing of nft."""
+    return {name: (int(packets), int(size)) for name, packets, size in COUNTER.findall(listing)}
+
+
+def rules(config: NamespaceConfig, counted: Counted) -> Iterator[RuleCounters]:
+    """Yield what met each rule in force, in order; last what was spoofed, where anything was."""
+    for one in app_entries(config):
+        app = one.app.name
+        for entry in one.entries:
+            drops = entry.met if entry.rule.action is Action.DROP else entry.over
+            yield _of(app, entry.rule.name, counted.get(entry.met, (0, 0)), counted.get(drops, (0, 0))[0])
+        if one.ruled:
+            found = counted.get(counter_name(app, DEFAULT), (0, 0))
+            yield _of(app, DEFAULT, found, found[0])
+        spoofed = counted.get(spoofed_counter(app), (0, 0))
+        if spoofed[0]:
+            yield _of(app, SPOOFED, spoofed, spoofed[0])
+
+
+def _of(app: str, rule: str, met: tuple[int, int], drops: int) -> RuleCounters:
+    return RuleCounters(app=app, rule=rule, packets=met[0], bytes=met[1], drops=drops)
