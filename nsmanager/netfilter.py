@@ -15,7 +15,7 @@ RECEIVE_SIZE = 131072  # bytes; nfnetlink_log sends at most that much at once
 SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE = 33
 BUFFER = 8 << 20  # bytes; where the kernel grants only the host's net.core.rmem_max, that
-TURN = 512  # messages read in a row before others have their turn
+TURN = 256  # messages read in a row before others have their turn
 REST = 0.01  # seconds between two turns of a flood
 HEADER = struct.Struct("=LHHLL")
 INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter

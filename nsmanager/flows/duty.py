@@ -67,11 +67,6 @@ class _Watch:
         """Take the ends of connections as the kernel tells them."""
         async for batch in self._ends.batches():
             self._take_ends(batch)
-            if self._ends.is_empty:
-                self._flows.settle()
-                if self._ends.losses != self._losses:
-                    self._losses = self._ends.losses
-                    self._tell(self._flows.resync(self._tracked.all(), time.monotonic()))
 
     def _take_ends(self, batch: list[Message]) -> None:
         for _ in range(MOST_TURNS):  # what was told before comes first, though it came by another socket
@@ -115,6 +110,7 @@ class _Watch:
             for first in range(0, len(due), ASKED_IN_A_ROW):
                 self._ask(due[first : first + ASKED_IN_A_ROW])
                 await asyncio.sleep(0)
+            self._make_good()
             for record in drops.flows(self._drops.take(time.monotonic()), self._naming.residents, self._naming.app):
                 self._board.flows.add(record)
             self._complain()
@@ -129,6 +125,15 @@ class _Watch:
         now = time.monotonic()
         for one, entry in zip(due, answers, strict=True):
             self._tell(self._flows.answered(one, entry, now))
+
+    def _make_good(self) -> None:
+        """Look at all connections when news was lost, once what could be read was read."""
+        if not self._ends.is_empty:
+            return
+        self._flows.settle()
+        if self._ends.losses != self._losses:
+            self._losses = self._ends.losses
+            self._tell(self._flows.resync(self._tracked.all(), time.monotonic()))
 
     def _tell(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -18,7 +18,7 @@ from nsmanager.flows.entry import Entry
 SETTLING = 0.5  # seconds from the end of TCP until the counters are final
 TRIES = 3  # to find one that has ended: the news that another took its place may still wait to be read
 SLOTS = 4  # a second: how exactly it is known when something is due
-OPEN_LIMIT = 65_536  # connections watched for their expiry; of more the end is told late
+OPEN_LIMIT = 16_384  # connections watched for their expiry; of more the end is told late
 TOLD_LIMIT = 65_536  # connections remembered as told
 GONE_LIMIT = 1024  # deleted connections whose end may still be heard of
 TOLD_FOR = 300.0  # seconds; the kernel forgets what TCP has ended after 120
