@@ -29,6 +29,7 @@ from nsmanager.items.bridge import Bridge
 from nsmanager.items.link import Link, idle_ports, ports
 from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.nftables import NftTable
+from nsmanager.items.port_vlans import PortVlans
 from nsmanager.items.route import Route
 from nsmanager.items.rule import Rule
 from nsmanager.items.service import Service
@@ -57,7 +58,7 @@ DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ..
     learn,
     count,
 )
-KINDS: tuple[type[Item], ...] = (Link, Bridge, Address, Neighbour, Route, Rule, Sysctl, NftTable, Service)
+KINDS: tuple[type[Item], ...] = (Link, Bridge, PortVlans, Address, Neighbour, Route, Rule, Sysctl, NftTable, Service)
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
 LAST_RETRY = 30.0  # seconds

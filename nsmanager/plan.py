@@ -12,6 +12,7 @@ from nsmanager.items.address import Address
 from nsmanager.items.bridge import DEFAULT_PRIORITY, LAST_PRIORITY, LLDP, Bridge
 from nsmanager.items.link import Link
 from nsmanager.items.neighbour import Neighbour
+from nsmanager.items.port_vlans import UNTAGGED_VLAN, PortVlans
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
@@ -71,6 +72,8 @@ def _sysctls(config: NamespaceConfig) -> Iterator[Sysctl]:
     # Frames between apps are switched: they pass the hooks of IP and conntrack only where apps have rules.
     for which in ("iptables", "ip6tables"):
         yield Sysctl(f"net.bridge.bridge-nf-call-{which}", "1" if watched(config) else "0", optional=True)
+    if watched(config) and any(app.vlan for app in config.apps):
+        yield Sysctl("net.bridge.bridge-nf-filter-vlan-tagged", "1", optional=True)
     yield Sysctl("net.bridge.bridge-nf-call-arptables", "0", optional=True)
 
 
@@ -116,15 +119,21 @@ def _tunnel(config: NamespaceConfig, place: Place) -> Iterator[Item]:
 
 def _ports(config: NamespaceConfig) -> Iterator[Item]:
     """Yield the ports of the bridge: of a switch those that lead out, then the apps'."""
+    vlans = {app.ifname: app.vlan for app in config.apps if app.ifname and app.vlan}
     if config.type is InstanceType.SWITCH:
         yield Bridge(
             BRIDGE,
             stp=config.stp,
             group_fwd_mask=LLDP if config.lldp else 0,
+            vlan_filtering=bool(vlans),
             priority=LAST_PRIORITY if config.stp else DEFAULT_PRIORITY,
         )
     for ifname in (*config.outer, *(app.ifname for app in config.apps if app.ifname)):
         yield Link(ifname, mtu=config.port_mtu, master=BRIDGE)
+        if vlans and ifname in config.outer:
+            yield PortVlans(ifname, tagged=tuple(sorted({*vlans.values()} - {UNTAGGED_VLAN})))
+        elif vlans:
+            yield PortVlans(ifname, vlans.get(ifname, UNTAGGED_VLAN))
 
 
 def _ipv6(ifname: str, *, on: bool) -> Iterator[Sysctl]:

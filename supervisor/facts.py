@@ -92,7 +92,7 @@ class Facts:
     namespaces: frozenset[str] = frozenset()  # instances whose namespace stands
     ports: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)  # instance -> app -> its port's ifname
     lent: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # instance -> links of ours that it has
-    vlans: bool = True  # the kernel's bridges have them; false where nobody wants any
+    vlans: bool = True  # the kernel's bridges have them; not asked where nobody wants any
     secrets: dict[str, str] = dataclasses.field(default_factory=dict)  # files that tunnels need -> their versions
     ipv6: bool = True  # the kernel has it
     forced6: bool = True  # links can forward IPv6 without the whole host doing so (force_forwarding, Linux 6.17)

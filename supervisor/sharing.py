@@ -1,8 +1,8 @@
 """A switch whose uplink the host keeps using: frames for the apps are taken out of it before the host sees them. Pure.
 
 A macvlan under a bridge passes no frames for other MAC addresses than its own, so nft does it: at the ingress of the
-uplink, what is for an app's MAC address goes into the instance, and a copy of what is for a group; at the ingress of the
-instance's link, what has an app's MAC address goes out. Host and apps don't see each other by it, as with a macvlan.
+uplink, what is for an app's MAC address goes into the instance, and a copy of what is for a group; at the ingress of
+the instance's link, what has an app's MAC address goes out. Host and apps don't see each other, as with a macvlan.
 """
 
 from __future__ import annotations

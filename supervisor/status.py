@@ -23,6 +23,8 @@ from supervisor.plan import InstancePlan, Plan
 from supervisor.rule_words import fold_rules
 from supervisor.uplinks.selection import Candidate
 
+NO_VLANS = "not on this kernel: its bridges have no VLANs (CONFIG_BRIDGE_VLAN_FILTERING); remove `vlan`"
+
 
 @dataclasses.dataclass(frozen=True)
 class View:
@@ -210,7 +212,7 @@ def fold_apps(
             attached=bool(app.ifname) and app.ifname in bridged,
             kind=kind,
             pid=pid,
-            reason=trouble.get(app.name, ""),
+            reason=trouble.get(app.name, "") or (NO_VLANS if app.vlan and not plan.place.vlans else ""),
             addresses=tuple(address for ifname, address in learned if ifname == app.ifname),
             rules=rules,
             spoofed=spoofed,
