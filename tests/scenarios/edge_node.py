@@ -27,6 +27,8 @@ STEPS: tuple[Callable[[EdgeNode], str], ...] = (
     apps.have_own_neighbours,
     far.reach_the_clouds,
     far.be_cut_off,
+    far.keep_the_rate,
+    far.reach_nothing_else,
     host.be_reached_from_outside,
     host.be_reached_from_the_host,
     host.stay_apart,
