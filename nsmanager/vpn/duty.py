@@ -43,9 +43,11 @@ async def keep_tunnels(ns: Namespace, place: Place, board: Board) -> None:  # no
         try:
             await tunnels.converse()
         except* OSError as group:
-            tunnels.lose(group.exceptions[0])
-        except* Exception:
+            absent = isinstance(group.exceptions[0], FileNotFoundError | ConnectionRefusedError)
+            tunnels.lose("charon doesn't run" if absent else f"charon doesn't answer: {group.exceptions[0]}")
+        except* Exception as group:
             log.exception("tunnels: a defect")
+            tunnels.lose(f"a defect of the manager: {group.exceptions[0]}")
         await asyncio.sleep(CHARON_RETRY)
 
 
@@ -80,10 +82,8 @@ class _Tunnels:
                     async with asyncio.timeout(wait):
                         await self.stirred.wait()
 
-    def lose(self, why: BaseException) -> None:
+    def lose(self, error: str) -> None:
         """Tell that there is no charon to ask."""
-        absent = isinstance(why, FileNotFoundError | ConnectionRefusedError)
-        error = "charon doesn't run" if absent else f"charon doesn't answer: {why}"
         self._tell(
             [
                 msgspec.structs.replace(
