@@ -136,3 +136,45 @@ def test_uninstalled_it_leaves_only_configuration_and_state(machine: Machine) ->
     )
     assert set(found.split()) == {"/etc/nsvisor", "/var/lib/nsvisor"}
     assert machine.run("sh", "-c", "ps axo args | grep -c '[n]smanager' || true").strip() == "0"
+
+
+PLANT = {
+    "eth3.netdev": "[NetDev]\nName=eth3\nKind=veth\nMACAddress=02:00:5e:00:53:03\n[Peer]\nName=wire3\n",
+    "wire3.network": "[Match]\nName=wire3\n[Network]\nLinkLocalAddressing=no\nConfigureWithoutCarrier=yes\n",
+    "eth3.network": """\
+[Match]
+Name=eth3
+[Link]
+MTUBytes=1400
+[Network]
+Address=192.0.2.3/24
+LinkLocalAddressing=no
+[Route]
+Destination=203.0.113.0/24
+Gateway=192.0.2.1
+Metric=77
+""",
+}
+SWITCH = "instances: {red: {}, blue: {}, sw: {type: switch, uplinks: [eth3]}}\n"
+SEEN = "ip -o link show eth3 | sed 's/^[0-9]*: //'; ip -o addr show eth3 | sed 's/^[0-9]*: //'; ip route show dev eth3"
+
+
+def test_a_lent_link_is_on_the_host_as_it_was_also_after_a_reboot(machine: Machine) -> None:
+    for name, text in PLANT.items():
+        machine.put_file(f"/etc/systemd/network/{name}", text)
+    machine.boot()
+    wait_until(lambda: "metric 77" in machine.run("sh", "-c", SEEN, check=False), what="eth3 is configured")
+    before = machine.run("sh", "-c", SEEN)
+    for _ in range(2):
+        machine.put_file("/etc/nsvisor/test.yaml", SWITCH)
+        wait_until(lambda: lent(machine), what="eth3 is lent")
+        machine.power_off()
+        machine.boot()
+        wait_until(lambda: lent(machine), what="eth3 is lent after a reboot")
+        machine.put_file("/etc/nsvisor/test.yaml", CONFIG)
+        wait_until(lambda: machine.run("sh", "-c", SEEN, check=False) == before, what="eth3 is as it was")
+
+
+def lent(machine: Machine) -> bool:
+    there = machine.run("ip", "-n", "sw", "-br", "link", "show", "dev", "eth3", check=False)
+    return "eth3" in there and not machine.run("ip", "-br", "link", "show", "dev", "eth3", check=False)
