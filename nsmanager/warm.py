@@ -34,7 +34,10 @@ from pubsub.topics import (
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
 
 ROUNDS = 10  # CPython 3.11 specialises code in place when it has run eight times: before the fork, that is shared
-MODULES = ("selectors", "logging", "traceback", "linecache", "tokenize", "unicodedata", encodings.idna.__name__)
+# What is used late is imported here too: a manager may not see the folder that it is in, as one below a home or /tmp.
+MODULES = (
+    "selectors", "logging", "traceback", "linecache", "tokenize", "unicodedata", encodings.idna.__name__, "vici"
+)  # fmt: skip
 EXAMPLE = NamespaceConfig(
     link=NamespaceLink(
         ifname="up0",

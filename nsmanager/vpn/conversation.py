@@ -23,7 +23,7 @@ class Conversation:
     """Two sessions: one for questions, one task at a time, and one that hears what happens. A context manager."""
 
     def __init__(self, path: str, hear: Hear) -> None:
-        import vici  # here only: an instance without tunnels doesn't pay for it
+        import vici  # late: tests of the rest need none; a manager has it from the spawner
 
         self._vici = vici
         self._loop = asyncio.get_running_loop()
