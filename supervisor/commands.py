@@ -172,5 +172,7 @@ class Commands:
 
 
 def resolv_conf(instance: InstancePlan) -> str:
-    """Return the resolv.conf(5) for whoever lives in an instance."""
+    """Return the resolv.conf(5) for whoever lives in an instance; empty: of a switch, which knows none."""
+    if instance.config.bridge is None:
+        return ""
     return f"search {instance.config.domain}\nnameserver {instance.config.router.ip}\n"

@@ -47,6 +47,13 @@ def slaac(rig: Rig) -> str:
     return words[2].partition("/")[0] if len(words) > 2 else ""
 
 
+def test_commands_run_in_a_switch_and_as_its_apps(rig: Rig) -> None:
+    assert "eth3" in rig.daemon.cli("exec", "sw", "--", "ip", "-br", "link", check=True).stdout
+    fetch = ("curl", "-sSf", "--max-time", "30", "http://192.168.3.1/")
+    page = rig.daemon.cli("run", "sw", "--", *fetch, check=True).stdout
+    assert page.startswith("gateway to 192.168.3.1")
+
+
 def test_no_service_of_ours_runs_and_nothing_has_an_address(rig: Rig) -> None:
     status = rig.daemon.instance("sw")
     assert [one["name"] for one in status["processes"]] == ["manager"]
