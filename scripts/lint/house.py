@@ -64,6 +64,7 @@ PURE = (
     "supervisor/probing/probes.py",
     "supervisor/probing/track.py",
     "supervisor/rule_words.py",
+    "supervisor/sharing.py",
     "supervisor/status.py",
     "supervisor/uplinks/*.py",
 )
