@@ -8,6 +8,7 @@ is judged anew: so each rule is asked once for a connection, and what a packet c
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from nsmanager.firewall.entries import DEFAULT, AppEntries, Entry, counter_name, limit_words
@@ -16,6 +17,7 @@ from nsmanager.firewall.words import chain, indented, map_of, set_of
 from pubsub.topics import Action, NamespaceConfig
 
 DROPS_GROUP = 1  # of nfnetlink_log: packets that were dropped, with `app/rule` as their prefix
+CONTENT_LENGTH = 12  # hexadecimal digits of a chain's content in its name
 DROPS_SNAPLEN = 128  # bytes of each: its headers
 
 # What switched packets of an app with rules are allowed in any case: who is on the link, and who gives addresses.
@@ -48,8 +50,7 @@ def chains(config: NamespaceConfig, apps: Sequence[AppEntries]) -> str:
     """Return all that `inwards`, `outwards` and `bridged` need; the chain `forward` leads to these."""
     lines = [*_limits(apps), *_maps(apps), *_passed(apps)]
     for one in apps:
-        lines += _rules(config, one)
-        lines += _checks(one)
+        lines += _checks(config, one)
     lines += chain("leaving", ["meta mark and 0x0000ffff vmap @leaving"])
     lines += chain("arriving", ["meta mark and 0xffff0000 vmap @arriving"])
     lines += chain("arriving-routed", list(_by_address(apps)))
@@ -96,8 +97,13 @@ def _passed(apps: Sequence[AppEntries]) -> Iterator[str]:
     yield from chain("passed", [*lines, "accept"])
 
 
-def _rules(config: NamespaceConfig, one: AppEntries) -> Iterator[str]:
-    """Yield the chains that judge a connection of an app: `return` lets it pass as far as this app is concerned."""
+def rules(config: NamespaceConfig, apps: Iterable[AppEntries]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the chains that judge the apps' connections, by their names, which change with their content."""
+    return tuple(found for one in apps for found in _rules(config, one))
+
+
+def _rules(config: NamespaceConfig, one: AppEntries) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield an app's chains, of what it opens and what is opened to it: `return` lets pass, as far as it goes."""
     name = one.app.name
     log = f'log prefix "{name}/{DEFAULT}" {_group(config)}' if config.log.flows else ""
     for way, mask, write in (("out", "0xffff0000", low), ("in", "0x0000ffff", high)):
@@ -111,10 +117,11 @@ def _rules(config: NamespaceConfig, one: AppEntries) -> Iterator[str]:
             lines += [f"{line} {verdict}".lstrip() for line in (entry.out if way == "out" else entry.into)]
         if one.ruled:
             lines.append(_dropped(counter_name(name, DEFAULT), log))
-        yield from chain(f"{way}-{name}", lines)
+        content = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:CONTENT_LENGTH]
+        yield f"{way}-{name}-{content}", tuple(lines)
 
 
-def _checks(one: AppEntries) -> Iterator[str]:
+def _checks(config: NamespaceConfig, one: AppEntries) -> Iterator[str]:
     """Yield the chains that ask whether a packet's connection was judged by this app's rules as they are now.
 
     Numbers of both halves are kept as they are compared; an app opens a connection, or answers in it.
@@ -122,8 +129,9 @@ def _checks(one: AppEntries) -> Iterator[str]:
     name = one.app.name
     for which, write in (("out", low), ("in", high)):
         yield from set_of(f"{which}-ids-{name}", "type mark", (write(number) for number in one.numbers))
-    opens = f"ct mark and 0x0000ffff != @out-ids-{name} goto out-{name}"
-    is_opened_to = f"ct mark and 0xffff0000 != @in-ids-{name} goto in-{name}"
+    (out, _), (into, _) = _rules(config, one)
+    opens = f"ct mark and 0x0000ffff != @out-ids-{name} goto {out}"
+    is_opened_to = f"ct mark and 0xffff0000 != @in-ids-{name} goto {into}"
     yield from chain(f"from-{name}", [f"ct direction original {opens}", f"ct direction reply {is_opened_to}"])
     yield from chain(f"to-{name}", [f"ct direction original {is_opened_to}", f"ct direction reply {opens}"])
 

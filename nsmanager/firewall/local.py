@@ -120,7 +120,13 @@ def table(config: NamespaceConfig) -> NftTable:
     text += sealed.chains(config)
     if link is not None and any(one.snat for one in ways):
         text += _nat(config, link)
-    return NftTable("inet", NFT_TABLE, text, kept=(*judging.kept(apps), *host_declarations(config)))
+    return NftTable(
+        "inet",
+        NFT_TABLE,
+        text,
+        kept=(*judging.kept(apps), *host_declarations(config)),
+        chains=judging.rules(config, apps),
+    )
 
 
 def _from_host(link: NamespaceLink, *, on6: bool) -> str:

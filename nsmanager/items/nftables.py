@@ -6,6 +6,10 @@ listing is made only when the ruleset's generation is another than at the last l
 maps differ from what this process loaded, and nobody changed that, only those are added and deleted; else the table is
 made anew as a whole.
 
+What one transaction may hold is bounded by the socket's buffer, which a user namespace can't enlarge beyond
+net.core.wmem_max. So long chains have names that change with their content: they are filled while nothing leads to
+them yet, and one transaction then puts all in force.
+
 A table may have objects that it keeps: counters, and sets that others fill. Their values and elements are no part of
 the digest, and they live on while all else is made anew.
 """
@@ -16,7 +20,7 @@ import contextlib
 import dataclasses
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from nsmanager.item import Item, Key, Observed
@@ -26,6 +30,7 @@ from nsmanager.marks import NFT_TABLE
 if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
 
+LONG = 250  # rules; so many go into one transaction in any case
 DIGEST_LENGTH = 32  # hexadecimal digits of each digest; a comment holds at most 128 bytes
 
 
@@ -44,6 +49,7 @@ class NftTable(Item):
     text: str  # chains, maps and sets, without the table's braces
     elements: Elements = ()  # of the sets and maps that the text declares
     kept: tuple[str, ...] = ()  # declarations, as `counter x { }`; one name's is the same in all versions of a table
+    chains: tuple[tuple[str, tuple[str, ...]], ...] = ()  # names that change with the content, and the rules
     loaded: str = ""  # observed: digest of what the table was made of; empty: it was changed since
 
     @property
@@ -67,13 +73,14 @@ class NftTable(Item):
         table = f"table {self.family} {self.name}"
         return "\n".join([table, f"delete {table}", *self._content(())]) + "\n"
 
-    def _content(self, there: Collection[str]) -> list[str]:
-        """Return the commands that fill the table; of the kept objects those are left out that are `there`."""
+    def _content(self, there: Collection[str], prepared: Collection[str] = ()) -> list[str]:
+        """Return the commands that fill the table, without kept objects that are `there`, and `prepared` chains."""
         kept = [f"\t{declared}" for declared in self.kept if _declared(declared) not in there]
-        lines = [f"table {self.family} {self.name} {{", *kept, self.text.rstrip(), "}"]
+        chains = [_chain(name, rules) for name, rules in self.chains if name not in prepared]
+        lines = [f"table {self.family} {self.name} {{", *kept, self.text.rstrip(), *chains, "}"]
         return lines + [self._command("add", name, elements) for name, elements in self.elements if elements]
 
-    def _around(self, listing: str) -> str:
+    def _around(self, listing: str, prepared: Collection[str] = ()) -> str:
         """Return the commands that make anew what isn't kept of the table that is listed.
 
         A chain with a hook stays, with other rules. Nothing that is deleted may be in use: rules go first, then maps,
@@ -81,14 +88,38 @@ class NftTable(Item):
         """
         table = f"{self.family} {self.name}"
         kept = {_declared(declared) for declared in self.kept}
-        found = [(kind, name) for kind, name, _ in _blocks(listing) if f"{kind} {name}" not in kept]
+        blocks = [block for block in _blocks(listing) if block[0] != "chain" or block[1] not in prepared]
+        found = [(kind, name) for kind, name, _ in blocks if f"{kind} {name}" not in kept]
         hooked = {name for kind, name, body in _blocks(listing) if kind == "chain" and " hook " in body}
         gone = [(kind, name) for kind, name in found if kind in ("set", "map")]
         gone += [(kind, name) for kind, name in found if kind == "chain" and not self._keeps_hook(name, hooked)]
         gone += [(kind, name) for kind, name in found if kind not in ("set", "map", "chain")]
         there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
-        lines = [f"flush table {table}", *(f"delete {kind} {table} {name}" for kind, name in gone)]
-        return "\n".join([*lines, *self._content(there)]) + "\n"
+        lines = [f"flush chain {table} {name}" for kind, name, _ in blocks if kind == "chain"]
+        lines += [f"delete {kind} {table} {name}" for kind, name in gone]
+        return "\n".join([*lines, *self._content(there, prepared)]) + "\n"
+
+    async def _prepare(self, ns: Namespace, listing: str) -> list[str]:
+        """Fill the long chains, to which nothing leads yet; return the names of those that stand.
+
+        Where the table isn't there, its hooks come first, with no rule: what has a policy of drop passes nothing then.
+        """
+        if sum(len(rules) for _, rules in self.chains) <= LONG:
+            return []
+        table = f"{self.family} {self.name}"
+        there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
+        if not listing:
+            hooks = re.findall(r"^\s*chain (\S+) {\s*(type [^\n]*)", self.text, re.MULTILINE)
+            await ns.nft("\n".join([f"table {table} {{", *(_chain(name, [spec]) for name, spec in hooks), "}"]) + "\n")
+        for some in _sliced([one for one in self.kept if _declared(one) not in there]):
+            await ns.nft("\n".join([f"table {table} {{", *some, "}"]) + "\n")
+        for name, rules in self.chains:
+            if f"chain {name}" in there and f"goto {name}\n" in listing:
+                continue
+            await ns.nft(f"add chain {table} {name}\nflush chain {table} {name}\n")  # what an earlier try has left
+            for some in _sliced(rules):
+                await ns.nft(f"table {table} {{\n{_chain(name, some)}\n}}\n")
+        return [name for name, _ in self.chains]
 
     def _keeps_hook(self, chain: str, hooked: Collection[str]) -> bool:
         """Tell whether a chain with a hook is planned too."""
@@ -103,6 +134,7 @@ class NftTable(Item):
             not isinstance(old, NftTable)
             or not old.text
             or old.text != self.text
+            or old.chains != self.chains
             or old.kept != self.kept
             or old.loaded != _digest(old)
         ):
@@ -121,7 +153,10 @@ class NftTable(Item):
 
     async def create(self, ns: Namespace) -> None:
         """Load the table, and remember how the kernel lists it."""
-        await self._load(ns, self.transaction())
+        if prepared := await self._prepare(ns, ""):
+            await self._load(ns, self._around(await _listing(ns, f"{self.family} {self.name}"), prepared))
+        else:
+            await self._load(ns, self.transaction())
 
     async def replace(self, ns: Namespace, old: Observed) -> None:
         """Do as little as is enough: change elements, or all but what is kept, or all."""
@@ -131,7 +166,9 @@ class NftTable(Item):
                 return await self._load(ns, changes)
         if self.kept:
             with contextlib.suppress(NftError):  # as when a chain of that name had another hook: then nothing is kept
-                return await self._load(ns, self._around(await _listing(ns, f"{self.family} {self.name}")))
+                table = f"{self.family} {self.name}"
+                prepared = await self._prepare(ns, await _listing(ns, table))
+                return await self._load(ns, self._around(await _listing(ns, table), prepared))
         return await self._load(ns, self.transaction())
 
     async def _load(self, ns: Namespace, commands: str) -> None:
@@ -169,11 +206,11 @@ class NftTable(Item):
         memory = await _listing(ns, f"{self.family} {self.name}_digest")
         digests = re.search(r"text ([0-9a-f]+) listing ([0-9a-f]+)", memory)
         if digests is None or digests[2] != _hash(self._lasting(listing)):
-            return dataclasses.replace(self, text="", elements=(), kept=())
+            return dataclasses.replace(self, text="", elements=(), kept=(), chains=())
         _, known = ns.nft_known.get(self.key, (0, None))
         if isinstance(known, NftTable) and known.text and known.loaded == digests[1]:
             return known
-        return dataclasses.replace(self, text="", elements=(), kept=(), loaded=digests[1])
+        return dataclasses.replace(self, text="", elements=(), kept=(), chains=(), loaded=digests[1])
 
     def _lasting(self, listing: str) -> str:
         """Return a listing without the elements of kept sets, which come and go."""
@@ -187,6 +224,14 @@ class NftTable(Item):
 def _blocks(listing: str) -> list[tuple[str, str, str]]:
     """Return kind, name and body of all that a table holds."""
     return re.findall(r"^\t(\w+) (\S+) {\n(.*?)^\t}$", listing, re.MULTILINE | re.DOTALL)
+
+
+def _chain(name: str, rules: Iterable[str]) -> str:
+    return "\n".join([f"\tchain {name} {{", *(f"\t\t{rule}" for rule in rules), "\t}"])
+
+
+def _sliced(lines: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (lines[at : at + LONG] for at in range(0, len(lines), LONG))
 
 
 def _declared(text: str) -> str:
