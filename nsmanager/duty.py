@@ -11,7 +11,7 @@ from nsmanager.board import Board
 from pubsub.topics import NamespaceConfig
 
 FIRST_PAUSE = 0.5  # seconds after which a duty that failed is tried again; doubled each time
-LAST_PAUSE = 30.0  # seconds
+LAST_PAUSE = 10.0  # seconds
 LONG_RUN = 60.0  # seconds after which an earlier failure is forgotten
 
 T = TypeVar("T")

@@ -164,11 +164,11 @@ def test_the_sums_are_the_bytes_on_the_wire(rig: Rig, address: str, port: int) -
 
 def wait_watched(rig: Rig) -> None:
     """Return once a manager logs flows."""
-    known = len(rig.flows.find(destination_port=4448))
+    known = len(rig.flows.find(destination_port=80))
 
     def told() -> bool:
-        rig.free.run([*PYTHON, TALK, "send", HOST, 4448, 1])
-        return len(rig.flows.find(destination_port=4448)) > known
+        rig.free.fetch(f"http://{HOST}/")
+        return len(rig.flows.find(destination_port=80)) > known
 
     wait_until(told, what="a record")
 

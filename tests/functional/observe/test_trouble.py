@@ -6,10 +6,12 @@ from tests.functional.nsmanager.rig import NAME
 from tests.functional.observe.rig import HOST, Rig
 from tests.hosts import wait_until
 
+TCPDUMP = ["sh", "-c", "exec tcpdump -ni nflog:1 2>&1"]
+
 
 def test_a_group_and_a_port_that_others_have(rig: Rig) -> None:
     rig.kill()
-    other = rig.host.start(["sh", "-c", "tcpdump -ni nflog:1 2>&1"], until="listening", netns=NAME)
+    other = wait_until(lambda: rig.host.start(TCPDUMP, until="listening", netns=NAME), what="a tcpdump")
     page = rig.host.serve_page("somebody else's", netns=NAME)
     rig.start()
     wait_until(lambda: "flow log: " in rig.log() and "metadata: " in rig.log(), what="both are told")
