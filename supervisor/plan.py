@@ -317,6 +317,7 @@ def plan_instance(
         connected=connected(selection) if config.dhcp.connected_routes else (),
         secrets={path: facts.secrets.get(path, "") for path in secret_files(config)},
         outer=shared_port(outer, facts) if config.switch.shared else tuple(one for one in outer if one in inside),
+        several=len(outer) > 1,
         vlans=facts.vlans,
     )
     if before is not None and before.config_from == config and before.place == place:

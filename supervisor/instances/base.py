@@ -30,6 +30,7 @@ class Place:
     connected: tuple[IPv4Network, ...] = ()  # networks of the selected uplink that the apps are told of
     secrets: Mapping[str, str] = dataclasses.field(default_factory=dict)  # files of its tunnels -> their versions
     outer: tuple[str, ...] = ()  # of a switch: the ports that lead out and are in its namespace now
+    several: bool = False  # of a switch: there are to be several of those, so that frames could go in a circle
     vlans: bool = True  # the kernel's bridges have VLANs
 
 

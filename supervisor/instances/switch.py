@@ -21,7 +21,7 @@ def resolve_switch(config: NetworkInstanceConfig, place: Place) -> Resolved:
         port_mtu=place.mtu,
         apps=tuple(resolve_app(config, place, name) for name in sorted(config.apps.keys() | place.ports.keys())),
         outer=place.outer,
-        stp=stp if stp is not None else len(config.uplinks or ()) > 1,
+        stp=stp if stp is not None else place.several,
         lldp=config.switch.lldp,
         log=config.log,
     )
