@@ -134,7 +134,8 @@ class Lending:
                     break
                 done
             fi
-            if [ -e /sys/class/net/$name ]; then ip link set "$name" netns {os.getpid()}; fi
+            # With its group at once: in ours, whoever set that inside, the host would take it for a link of ours.
+            if [ -e /sys/class/net/$name ]; then ip link set dev "$name" netns {os.getpid()} group {was.group}; fi
         """
         try:
             return await self._apps.ask(own_order(name, ("sh", "-c", script)))

@@ -46,6 +46,16 @@ def test_it_is_back_with_the_end_of_its_instance(lender: Lender) -> None:
     wait_until(lambda: not record.exists(), what="the instance is forgotten")
 
 
+def test_it_is_back_though_somebody_renamed_it_and_made_it_look_like_ours(lender: Lender) -> None:
+    before = lender.seen()
+    lender.lend()
+    lender.daemon.kill()
+    lender.host.sh("ip link set eth5 down; ip link set eth5 name odd mtu 1300 group 196", netns="red")
+    lender.daemon.configure({"instances": {}})
+    lender.daemon.start()
+    lender.wait_back(before)
+
+
 def test_it_is_back_after_down(lender: Lender) -> None:
     before = lender.seen()
     lender.lend()
