@@ -90,9 +90,16 @@ def test_status_and_metrics_count_what_passes(world: World) -> None:
     assert (tunnel.esp, tunnel.remote) == (who_encrypts(world), "192.168.111.1:4500")
     assert tunnel.since
     assert "AES" in tunnel.cipher
+    wait_until(lambda: counted(world).get("sent packets", 0) >= tunnel.sent_packets, what="the metrics tell of it")
     told = world.daemon.cli("describe", "instance", "ni4", check=True).stdout
     assert f"{SUBNET} === 192.168.0.0/24" in told
     assert "TunnelsUp" in told
+
+
+def counted(world: World) -> dict[str, int]:
+    """Return what the metrics say of ni4's tunnel."""
+    services = {one.service: one.counters for one in world.metrics("ni4").services}
+    return services.get("tunnel cloud", {})
 
 
 def test_an_apps_rules_hold_through_a_tunnel(world: World) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from nsmanager.firewall import sealed
 from nsmanager.items.nftables import NftTable
+from nsmanager.items.service import Service
 from nsmanager.place import Place
 from nsmanager.plan import plan
 from nsmanager.vpn import reading
@@ -140,3 +141,8 @@ def test_lines_of_charons_log_in_words() -> None:
     assert "doesn't answer" in meaning("giving up after 3 retransmits")
     assert "local_subnets" in meaning("received TS_UNACCEPTABLE notify, no CHILD_SA built")
     assert meaning("sending DPD request") == ""
+
+
+def test_what_is_not_installed_is_named_by_its_package() -> None:
+    needs = (("/nowhere/charon", "charon-systemd"), ("/", "base-files"))
+    assert Service("charon", ("charon",), "/run/charon.pid", needs=needs)._missing() == "charon-systemd"
