@@ -19,12 +19,14 @@ from pubsub.topics import (
     DhcpConfig,
     DnsConfig,
     EndpointProbe,
+    IpsecConnection,
     NetworkInstanceConfig,
     NextHopProbe,
     StaticRoute,
     SupervisorSettings,
     SwitchConfig,
     UplinkConfig,
+    VpnConfig,
 )
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -55,7 +57,8 @@ def test_the_examples_are_right(text: str) -> None:
 def test_every_field_is_documented() -> None:
     words = (DOCS / "config.md").read_text()
     instance = (NetworkInstanceConfig, AppConfig, Attachment, SwitchConfig, DhcpConfig, DnsConfig, StaticRoute)
-    for message in (*instance, UplinkConfig, NextHopProbe, EndpointProbe, SupervisorSettings):
+    others = (UplinkConfig, NextHopProbe, EndpointProbe, SupervisorSettings, VpnConfig, IpsecConnection)
+    for message in (*instance, *others):
         for field in message.__struct_fields__:
             assert f"`{field}`" in words, f"docs/config.md doesn't tell of {message.__name__}.{field}"
 
