@@ -32,7 +32,8 @@ LOAD = Path(__file__).with_name("load.py")
 TICKS = os.sysconf("SC_CLK_TCK")  # a second, of the times in /proc/PID/stat
 EXPLANATION = f"""\
 connections: {CONNECTIONS} of TCP from an app to the host, one after the other; packets: datagrams of one flow through
-  the instance; dropped packets: the same against an app's rule; queries: of a name that dnsmasq knows, one after the other
+  the instance; dropped packets: the same against an app's rule; queries: of a name that dnsmasq knows, one after
+  the other
 manager: its CPU time for each of them, until the records are told; of a flood of drops it reads what it can and counts
   the rest; ratios are of medians of {ROUNDS} rounds in turns"""
 
