@@ -13,6 +13,7 @@ from pubsub.topics import Direction, NamespaceApp, NamespaceConfig, Rule
 from pubsub.values import RATE_PERIODS, PortMap, Rate
 
 UNIT_BYTES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}  # as nft counts
+LIMIT_LENGTH = 8  # hexadecimal digits of a limit's words in its name
 DEFAULT = "default"  # name of what no rule matches
 SPOOFED = "spoofed"  # name of what isn't the app's to send
 
@@ -39,8 +40,9 @@ class Entry:
 
     @property
     def limit(self) -> str:
-        """Name its limit."""
-        return f"limit/{self.app}/{self.rule.name}"
+        """Name its limit; another one has another name."""
+        words = limit_words(self.rule.limit, self.rule.burst) if self.rule.limit is not None else ""
+        return f"limit/{self.app}/{self.rule.name}/{hashlib.sha256(words.encode()).hexdigest()[:LIMIT_LENGTH]}"
 
     @property
     def label(self) -> str:

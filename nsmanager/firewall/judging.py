@@ -9,11 +9,11 @@ is judged anew: so each rule is asked once for a connection, and what a packet c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from nsmanager.firewall.entries import DEFAULT, AppEntries, Entry, counter_name, limit_words
+from nsmanager.firewall.entries import DEFAULT, AppEntries, Entry, counter_name, limit_words, watched
 from nsmanager.firewall.numbers import high, low
-from nsmanager.firewall.words import chain, indented, map_of, set_of
+from nsmanager.firewall.words import chain, indented, map_of
 from pubsub.topics import Action, NamespaceConfig
 
 DROPS_GROUP = 1  # of nfnetlink_log: packets that were dropped, with `app/rule` as their prefix
@@ -37,20 +37,32 @@ BRIDGED = "meta mark and 0xffff0000 != 0x00000000 goto bridged"
 UNTRACKED = "ct state invalid,untracked drop"
 
 
+Blocks = tuple[tuple[str, tuple[str, ...]], ...]  # heads, as `chain x`, and contents
+
+
 def kept(apps: Sequence[AppEntries]) -> Iterator[str]:
-    """Yield the declarations of counters, which live on when the rules change."""
+    """Yield the declarations of counters and limits, which live on when the rules change."""
     for one in apps:
         if one.ruled:
             yield from (f"counter {entry.met} {{ }}" for entry in one.entries)
             yield f"counter {counter_name(one.app.name, DEFAULT)} {{ }}"
-    yield from (f"counter {entry.over} {{ }}" for entry in _limited(apps))
+    for entry in _limited(apps):
+        assert entry.rule.limit is not None
+        yield f"counter {entry.over} {{ }}"
+        yield f"limit {entry.limit} {{ {limit_words(entry.rule.limit, entry.rule.burst)}; }}"
+
+
+def blocks(config: NamespaceConfig, apps: Sequence[AppEntries]) -> Blocks:
+    """Return the chains, sets and maps that grow with the rules; their names change with their content."""
+    return tuple(_named(config, apps).values()) if watched(config) else ()
 
 
 def chains(config: NamespaceConfig, apps: Sequence[AppEntries]) -> str:
     """Return all that `inwards`, `outwards` and `bridged` need; the chain `forward` leads to these."""
-    lines = [*_limits(apps), *_maps(apps), *_passed(apps)]
+    found = _named(config, apps)
+    lines = [*_maps(apps), *_passed(found)]
     for one in apps:
-        lines += _checks(config, one)
+        lines += _checks(one, found)
     lines += chain("leaving", ["meta mark and 0x0000ffff vmap @leaving"])
     lines += chain("arriving", ["meta mark and 0xffff0000 vmap @arriving"])
     lines += chain("arriving-routed", list(_by_address(apps)))
@@ -61,45 +73,57 @@ def chains(config: NamespaceConfig, apps: Sequence[AppEntries]) -> str:
     return "\n" + indented(lines).rstrip("\n") + "\n"
 
 
-def _limits(apps: Iterable[AppEntries]) -> Iterator[str]:
+def _named(config: NamespaceConfig, apps: Sequence[AppEntries]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the blocks by what they are called but for their content."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+
+    def add(head: str, lines: Iterable[str]) -> None:
+        content = tuple(lines)
+        words = hashlib.sha256("\n".join(content).encode()).hexdigest()[:CONTENT_LENGTH]
+        found[head] = (f"{head}-{words}", content)
+
+    for one in apps:
+        for head, lines in _rules(config, one):
+            add(head, lines)
+        for which, write in (("out", low), ("in", high)):
+            add(f"set {which}-ids-{one.app.name}", ["type mark", *(write(number) for number in one.numbers)])
     for entry in _limited(apps):
-        assert entry.rule.limit is not None
-        yield f"limit {entry.limit} {{ {limit_words(entry.rule.limit, entry.rule.burst)}; }}"
+        add(f"chain {entry.over}", [_dropped(entry.over, _log(config, entry))])
+    for way, write in (("out", low), ("in", high)):
+        entries = [(entry, write(entry.number)) for one in apps for entry in one.entries if _lines(entry, way)]
+        allowing = [(entry, mark) for entry, mark in entries if entry.rule.action is Action.ALLOW]
+        limited = [(entry, mark) for entry, mark in allowing if entry.rule.limit is not None]
+        add(f"map {way}-counters", ["type mark : counter", *(f'{mark} : "{entry.met}"' for entry, mark in allowing)])
+        if limited:
+            add(f"map {way}-limits", ["type mark : limit", *(f'{mark} : "{entry.limit}"' for entry, mark in limited)])
+            over = (f"{mark} : goto {_name(found, f'chain {entry.over}')}" for entry, mark in limited)
+            add(f"map {way}-over", ["type mark : verdict", *over])
+    return found
+
+
+def _name(found: Mapping[str, tuple[str, object]], head: str) -> str:
+    """Return a block's name as it is in nft."""
+    return found[head][0].split()[1]
+
+
+def _lines(entry: Entry, way: str) -> tuple[str, ...]:
+    return entry.out if way == "out" else entry.into
 
 
 def _maps(apps: Sequence[AppEntries]) -> Iterator[str]:
-    out = [(entry, low(entry.number)) for one in apps for entry in one.entries if entry.out]
-    into = [(entry, high(entry.number)) for one in apps for entry in one.entries if entry.into]
-    for way, found in (("out", out), ("in", into)):
-        allowing = [(entry, mark) for entry, mark in found if entry.rule.action is Action.ALLOW]
-        limited = [(entry, mark) for entry, mark in allowing if entry.rule.limit is not None]
-        yield from map_of(f"{way}-counters", "mark : counter", (f'{mark} : "{entry.met}"' for entry, mark in allowing))
-        if limited:
-            yield from map_of(f"{way}-limits", "mark : limit", (f'{mark} : "{entry.limit}"' for entry, mark in limited))
-            over = (f"{mark} : goto {entry.over}" for entry, mark in limited)
-            yield from map_of(f"{way}-over", "mark : verdict", over)
     yield from map_of("leaving", "mark : verdict", (f"{low(one.number)} : goto from-{one.app.name}" for one in apps))
     yield from map_of("arriving", "mark : verdict", (f"{high(one.number)} : goto to-{one.app.name}" for one in apps))
 
 
-def _passed(apps: Sequence[AppEntries]) -> Iterator[str]:
-    """Yield the chain in which what may pass is counted and limited, and the chains of what is over a limit."""
-    lines = [
-        "counter name ct mark and 0x0000ffff map @out-counters",
-        "counter name ct mark and 0xffff0000 map @in-counters",
-    ]
-    limited = list(_limited(apps))
-    for way, mask in (("out", "0x0000ffff"), ("in", "0xffff0000")):
-        if any(entry.out if way == "out" else entry.into for entry in limited):
-            lines.append(f"limit name ct mark and {mask} map @{way}-limits ct mark and {mask} vmap @{way}-over")
-    for entry in limited:
-        yield from chain(entry.over, [_dropped(entry.over, "")])
+def _passed(found: Mapping[str, tuple[str, object]]) -> Iterator[str]:
+    """Yield the chain in which what may pass is counted and limited."""
+    halves = (("out", "0x0000ffff"), ("in", "0xffff0000"))
+    lines = [f"counter name ct mark and {mask} map @{_name(found, f'map {way}-counters')}" for way, mask in halves]
+    for way, mask in halves:
+        if f"map {way}-limits" in found:
+            limits, over = _name(found, f"map {way}-limits"), _name(found, f"map {way}-over")
+            lines.append(f"limit name ct mark and {mask} map @{limits} ct mark and {mask} vmap @{over}")
     yield from chain("passed", [*lines, "accept"])
-
-
-def rules(config: NamespaceConfig, apps: Iterable[AppEntries]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the chains that judge the apps' connections, by their names, which change with their content."""
-    return tuple(found for one in apps for found in _rules(config, one))
 
 
 def _rules(config: NamespaceConfig, one: AppEntries) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -114,24 +138,22 @@ def _rules(config: NamespaceConfig, one: AppEntries) -> Iterator[tuple[str, tupl
             verdict = f"ct mark set ct mark and {mask} or {write(entry.number)} return"
             if entry.rule.action is Action.DROP:
                 verdict = _dropped(entry.met, _log(config, entry))
-            lines += [f"{line} {verdict}".lstrip() for line in (entry.out if way == "out" else entry.into)]
+            lines += [f"{line} {verdict}".lstrip() for line in _lines(entry, way)]
         if one.ruled:
             lines.append(_dropped(counter_name(name, DEFAULT), log))
-        content = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:CONTENT_LENGTH]
-        yield f"{way}-{name}-{content}", tuple(lines)
+        yield f"chain {way}-{name}", tuple(lines)
 
 
-def _checks(config: NamespaceConfig, one: AppEntries) -> Iterator[str]:
+def _checks(one: AppEntries, found: Mapping[str, tuple[str, object]]) -> Iterator[str]:
     """Yield the chains that ask whether a packet's connection was judged by this app's rules as they are now.
 
     Numbers of both halves are kept as they are compared; an app opens a connection, or answers in it.
     """
     name = one.app.name
-    for which, write in (("out", low), ("in", high)):
-        yield from set_of(f"{which}-ids-{name}", "type mark", (write(number) for number in one.numbers))
-    (out, _), (into, _) = _rules(config, one)
-    opens = f"ct mark and 0x0000ffff != @out-ids-{name} goto {out}"
-    is_opened_to = f"ct mark and 0xffff0000 != @in-ids-{name} goto {into}"
+    opens, is_opened_to = (
+        f"ct mark and {mask} != @{_name(found, f'set {way}-ids-{name}')} goto {_name(found, f'chain {way}-{name}')}"
+        for way, mask in (("out", "0x0000ffff"), ("in", "0xffff0000"))
+    )
     yield from chain(f"from-{name}", [f"ct direction original {opens}", f"ct direction reply {is_opened_to}"])
     yield from chain(f"to-{name}", [f"ct direction original {is_opened_to}", f"ct direction reply {opens}"])
 

@@ -125,7 +125,7 @@ def table(config: NamespaceConfig) -> NftTable:
         NFT_TABLE,
         text,
         kept=(*judging.kept(apps), *host_declarations(config)),
-        chains=judging.rules(config, apps),
+        blocks=judging.blocks(config, apps),
     )
 
 

@@ -32,4 +32,4 @@ def table(config: NamespaceConfig) -> NftTable:
     apps = app_entries(config) if judged else ()
     text = judging.chains(config, apps) if judged else ""
     text += TEXT.format(bridged=judging.BRIDGED if judged else f'iifname "{BRIDGE}" oifname "{BRIDGE}" accept')
-    return NftTable("inet", NFT_TABLE, text, kept=tuple(judging.kept(apps)), chains=judging.rules(config, apps))
+    return NftTable("inet", NFT_TABLE, text, kept=tuple(judging.kept(apps)), blocks=judging.blocks(config, apps))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
 
 LONG = 250  # rules; so many go into one transaction in any case
+ELEMENTS = 100  # rules that so many elements count as
+IDLE = ("counter", "limit")  # kinds of kept objects that are deleted when nothing uses them any more
 DIGEST_LENGTH = 32  # hexadecimal digits of each digest; a comment holds at most 128 bytes
 
 
@@ -49,7 +51,7 @@ class NftTable(Item):
     text: str  # chains, maps and sets, without the table's braces
     elements: Elements = ()  # of the sets and maps that the text declares
     kept: tuple[str, ...] = ()  # declarations, as `counter x { }`; one name's is the same in all versions of a table
-    chains: tuple[tuple[str, tuple[str, ...]], ...] = ()  # names that change with the content, and the rules
+    blocks: tuple[tuple[str, tuple[str, ...]], ...] = ()  # as `chain x`, a name that changes with the content, and that
     loaded: str = ""  # observed: digest of what the table was made of; empty: it was changed since
 
     @property
@@ -76,8 +78,13 @@ class NftTable(Item):
     def _content(self, there: Collection[str], prepared: Collection[str] = ()) -> list[str]:
         """Return the commands that fill the table, without kept objects that are `there`, and `prepared` chains."""
         kept = [f"\t{declared}" for declared in self.kept if _declared(declared) not in there]
-        chains = [_chain(name, rules) for name, rules in self.chains if name not in prepared]
-        lines = [f"table {self.family} {self.name} {{", *kept, self.text.rstrip(), *chains, "}"]
+        blocks = [
+            _block(head, lines)
+            for head, content in self.blocks
+            if head not in prepared
+            for lines in _parts(head, content)
+        ]
+        lines = [f"table {self.family} {self.name} {{", *kept, *blocks, self.text.rstrip(), "}"]
         return lines + [self._command("add", name, elements) for name, elements in self.elements if elements]
 
     def _around(self, listing: str, prepared: Collection[str] = ()) -> str:
@@ -88,38 +95,46 @@ class NftTable(Item):
         """
         table = f"{self.family} {self.name}"
         kept = {_declared(declared) for declared in self.kept}
-        blocks = [block for block in _blocks(listing) if block[0] != "chain" or block[1] not in prepared]
+        blocks = [block for block in _blocks(listing) if f"{block[0]} {block[1]}" not in prepared]
         found = [(kind, name) for kind, name, _ in blocks if f"{kind} {name}" not in kept]
         hooked = {name for kind, name, body in _blocks(listing) if kind == "chain" and " hook " in body}
         gone = [(kind, name) for kind, name in found if kind in ("set", "map")]
         gone += [(kind, name) for kind, name in found if kind == "chain" and not self._keeps_hook(name, hooked)]
-        gone += [(kind, name) for kind, name in found if kind not in ("set", "map", "chain")]
+        gone += [(kind, name) for kind, name in found if kind not in ("set", "map", "chain", *IDLE)]
         there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
         lines = [f"flush chain {table} {name}" for kind, name, _ in blocks if kind == "chain"]
         lines += [f"delete {kind} {table} {name}" for kind, name in gone]
         return "\n".join([*lines, *self._content(there, prepared)]) + "\n"
 
+    def _idle(self, listing: str) -> list[str]:
+        """Return the commands that delete objects which are kept no more: there may be many, and none is in use."""
+        kept = {_declared(declared) for declared in self.kept}
+        found = [(kind, name) for kind, name, _ in _blocks(listing) if kind in IDLE and f"{kind} {name}" not in kept]
+        return [f"delete {kind} {self.family} {self.name} {name}" for kind, name in found]
+
     async def _prepare(self, ns: Namespace, listing: str) -> list[str]:
-        """Fill the long chains, to which nothing leads yet; return the names of those that stand.
+        """Fill the blocks, to which nothing leads yet; return those that stand. What is short is loaded with the rest.
 
         Where the table isn't there, its hooks come first, with no rule: what has a policy of drop passes nothing then.
         """
-        if sum(len(rules) for _, rules in self.chains) <= LONG:
+        if sum(len(content) for _, content in self.blocks) <= LONG:
             return []
         table = f"{self.family} {self.name}"
         there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
-        if not listing:
-            hooks = re.findall(r"^\s*chain (\S+) {\s*(type [^\n]*)", self.text, re.MULTILINE)
-            await ns.nft("\n".join([f"table {table} {{", *(_chain(name, [spec]) for name, spec in hooks), "}"]) + "\n")
-        for some in _sliced([one for one in self.kept if _declared(one) not in there]):
-            await ns.nft("\n".join([f"table {table} {{", *some, "}"]) + "\n")
-        for name, rules in self.chains:
-            if f"chain {name}" in there and f"goto {name}\n" in listing:
+        hooks = re.findall(r"^\s*chain (\S+) {\s*(type [^\n]*)", self.text, re.MULTILINE) if not listing else []
+        parts = [(1, _block(f"chain {name}", [spec])) for name, spec in hooks]
+        parts += [(1, declared) for declared in self.kept if _declared(declared) not in there]
+        left = []
+        for head, content in self.blocks:
+            kind, name = head.split()
+            if head in there and re.search(rf"(goto |@){re.escape(name)}\s", listing):
                 continue
-            await ns.nft(f"add chain {table} {name}\nflush chain {table} {name}\n")  # what an earlier try has left
-            for some in _sliced(rules):
-                await ns.nft(f"table {table} {{\n{_chain(name, some)}\n}}\n")
-        return [name for name, _ in self.chains]
+            left += [f"flush {kind} {table} {name}"] if head in there else []  # what an earlier try has left
+            parts += [(len(lines), _block(head, lines)) for lines in _parts(head, content)]
+        for some in _packed(parts):
+            await ns.nft("\n".join([*left, f"table {table} {{", *some, "}"]) + "\n")
+            left = []
+        return [head for head, _ in self.blocks]
 
     def _keeps_hook(self, chain: str, hooked: Collection[str]) -> bool:
         """Tell whether a chain with a hook is planned too."""
@@ -134,7 +149,7 @@ class NftTable(Item):
             not isinstance(old, NftTable)
             or not old.text
             or old.text != self.text
-            or old.chains != self.chains
+            or old.blocks != self.blocks
             or old.kept != self.kept
             or old.loaded != _digest(old)
         ):
@@ -168,11 +183,16 @@ class NftTable(Item):
             with contextlib.suppress(NftError):  # as when a chain of that name had another hook: then nothing is kept
                 table = f"{self.family} {self.name}"
                 prepared = await self._prepare(ns, await _listing(ns, table))
-                return await self._load(ns, self._around(await _listing(ns, table), prepared))
+                before = await _listing(ns, table)
+                await ns.nft(self._around(before, prepared))
+                for some in _sliced(self._idle(before)):
+                    await ns.nft("\n".join(some) + "\n")
+                return await self._load(ns, "")
         return await self._load(ns, self.transaction())
 
     async def _load(self, ns: Namespace, commands: str) -> None:
-        await ns.nft(commands)
+        if commands:
+            await ns.nft(commands)
         listing = await ns.nft(f"list table {self.family} {self.name}")
         table = f"table {self.family} {self.name}_digest"
         digest = _digest(self)
@@ -206,11 +226,11 @@ class NftTable(Item):
         memory = await _listing(ns, f"{self.family} {self.name}_digest")
         digests = re.search(r"text ([0-9a-f]+) listing ([0-9a-f]+)", memory)
         if digests is None or digests[2] != _hash(self._lasting(listing)):
-            return dataclasses.replace(self, text="", elements=(), kept=(), chains=())
+            return dataclasses.replace(self, text="", elements=(), kept=(), blocks=())
         _, known = ns.nft_known.get(self.key, (0, None))
         if isinstance(known, NftTable) and known.text and known.loaded == digests[1]:
             return known
-        return dataclasses.replace(self, text="", elements=(), kept=(), chains=(), loaded=digests[1])
+        return dataclasses.replace(self, text="", elements=(), kept=(), blocks=(), loaded=digests[1])
 
     def _lasting(self, listing: str) -> str:
         """Return a listing without the elements of kept sets, which come and go."""
@@ -226,8 +246,33 @@ def _blocks(listing: str) -> list[tuple[str, str, str]]:
     return re.findall(r"^\t(\w+) (\S+) {\n(.*?)^\t}$", listing, re.MULTILINE | re.DOTALL)
 
 
-def _chain(name: str, rules: Iterable[str]) -> str:
-    return "\n".join([f"\tchain {name} {{", *(f"\t\t{rule}" for rule in rules), "\t}"])
+def _block(head: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"\t{head} {{", *(f"\t\t{line}" for line in lines), "\t}"])
+
+
+def _parts(head: str, content: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield what a block is made of, one after the other; a map's first line is its type, the others are elements."""
+    if head.startswith("chain "):
+        yield from _sliced(content)
+        return
+    if not content[1:]:
+        yield content
+    for some in _sliced(content[1:]):
+        yield [content[0], f"elements = {{ {', '.join(some)} }}"]
+
+
+def _packed(parts: Iterable[tuple[int, str]]) -> Iterator[list[str]]:
+    """Yield texts together, as many as one transaction takes."""
+    some: list[str] = []
+    size = 0
+    for length, text in parts:
+        if size + length > LONG and some:
+            yield some
+            some, size = [], 0
+        some.append(text)
+        size += length if length > 2 else ELEMENTS  # a type, and elements
+    if some:
+        yield some
 
 
 def _sliced(lines: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import sys
@@ -41,7 +42,8 @@ def echo(port: str, *addresses: str) -> None:
     while True:
         for server in select.select(servers, [], [])[0]:
             data, peer = server.recvfrom(2048)
-            server.sendto(data, peer)
+            with contextlib.suppress(OSError):  # who asks has no address here while nobody translates it
+                server.sendto(data, peer)
 
 
 def send(address: str, port: str, count: str) -> None:
