@@ -25,11 +25,12 @@ maps, ranges and durations are texts. A table is named `agent/Topic`, or `agent/
 
 def topics_reference() -> str:
     """Return docs/topics.md."""
-    messages = [value for value in vars(topics).values() if _is_message(value)]
-    enums = [value for value in vars(topics).values() if isinstance(value, type) and issubclass(value, enum.Enum)]
+    values = [getattr(topics, name) for name in topics.__all__]
+    messages = [value for value in values if _is_message(value)]
+    enums = [value for value in values if issubclass(value, enum.Enum)]
     parts = [
         "# Topics",
-        "Made from `pubsub/topics.py`; don't edit (`pytest --accept tests/unit/config/test_docs.py`).",
+        "Made from `pubsub/topics/`; don't edit (`pytest --accept tests/unit/config/test_docs.py`).",
         WIRE_NOTE,
         *(_section(message) for message in messages),
         "## Words",

@@ -1,4 +1,4 @@
-"""The JSON Schema of a config file, for editors: made from the classes in `topics.py`."""
+"""The JSON Schema of a config file, for editors: made from the classes in `topics/`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ PURE = (
     "pubsub/errors.py",
     "pubsub/limits.py",
     "pubsub/names.py",
-    "pubsub/topics.py",
+    "pubsub/topics/*.py",
     "pubsub/values.py",
     "pubsub/wire.py",
     "nsmanager/dns/hosts.py",

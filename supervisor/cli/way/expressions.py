@@ -145,7 +145,8 @@ def matches(value: Any, pattern: Any) -> bool:
         if kind == "range":
             return bool(_order(words[0]) <= _order(value) <= _order(words[1]))
         if kind == "prefix" and isinstance(value, int):  # nft's way to write a number and its mask
-            return value >> MARK_LENGTH - words["len"] == int(str(words["addr"]), 0) >> MARK_LENGTH - words["len"]
+            rest = MARK_LENGTH - int(words["len"])
+            return value >> rest == int(str(words["addr"]), 0) >> rest
         if kind == "prefix":
             return value in ip_network(f"{words['addr']}/{words['len']}", strict=False)
         raise UnknownError(kind)
