@@ -20,8 +20,9 @@ IP_MONITOR = ("ip", "-o", "monitor", "label", "all")
 NFT_MONITOR = ("nft", "monitor")
 BY_ITSELF = ("[NEIGH]",)  # what the kernel does alone: its neighbour entries grow old
 CALLS = "sendto,sendmsg,openat,open,unlink,rename,mkdir,mount,execve"
-TYPES = re.compile(r"nlmsg_type=(?:(0x[0-9a-f]+)<<8\|)?(0x[0-9a-f]+|0)")
-SYSCTL_WRITE = re.compile(r'openat\([^,]+, "/(?:proc/sys|sys)/[^"]*", (0x[0-9a-f]+|0)')
+# Without what ip(8) leaves empty behind its question, and without the file system that a command's mounts begin with.
+TYPES = re.compile(r"(?<!nlmsg_len=0, )nlmsg_type=(?:(0x[0-9a-f]+)<<8\|)?(0x[0-9a-f]+|0)")
+SYSCTL_WRITE = re.compile(r'openat\([^,]+, "/(?:proc/sys|sys)/(?!resolv\.conf")[^"]*", (0x[0-9a-f]+|0)')
 ACCESS_MODE = 3  # O_WRONLY | O_RDWR
 READS = {
     3,  # NLMSG_DONE
