@@ -33,7 +33,10 @@ def said(text: str) -> list[str]:
         ("{red: {type: switch, uplinks: [e3], subnet: 10.1.0.0/24}}", "a switch has no address and no services"),
         ("{red: {type: switch, uplinks: [e3], dns: {domain: x.y}}}", "a switch has no address and no services"),
         ("{red: {type: switch, uplinks: [e3], apps: {a: {ports: ['80:80']}}}}", "reached by their own addresses"),
-        ("{red: {type: switch, uplinks: [e3], apps: {a: {address: 10.1.0.1}}}}", "get their addresses from the network"),
+        (
+            "{red: {type: switch, uplinks: [e3], apps: {a: {address: 10.1.0.1}}}}",
+            "get their addresses from the network",
+        ),
         ("{red: {type: switch, uplinks: [e3], apps: {a: {vlan: 4095}}}}", "4095 is no VLAN"),
         ("{red: {type: switch, uplinks: [e3, e4], switch: {shared: true}}}", "the only one of its switch"),
         ("{red: {type: switch, uplinks: [e3], switch: {shared: true, stp: true}}}", "no part in a spanning tree"),
