@@ -10,18 +10,16 @@ import fcntl
 import os
 import select
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from supervisor import mounts, rights, syscalls
+from supervisor.folders import opened, owned
 from supervisor.orders import NewManager
 from supervisor.rights import Capability
 
 NETNS_DIR: Final = "/run/netns"  # iproute2's, so that `ip netns` sees ours and we see its
 UNSHARE_TIMEOUT: Final = 10.0  # seconds; copy_net_ns() waits while the kernel clears up deleted namespaces
-FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class BirthError(RuntimeError):
@@ -80,7 +78,7 @@ def make_folders(order: NewManager) -> None:
     """Make the instance's folders and hand them to its manager, where that isn't done."""
     for parent in (order.run_dir, order.state_dir):
         Path(parent, "instances").mkdir(mode=0o755, parents=True, exist_ok=True)
-        with _folder(f"{parent}/instances") as instances, _owned(order.name, order.uid_base, instances):
+        with opened(f"{parent}/instances") as instances, owned(order.name, order.uid_base, instances):
             pass
     Path(order.run_dir, "bus").mkdir(mode=0o755, exist_ok=True)  # the hub gives it to itself
 
@@ -163,7 +161,7 @@ def pin(name: str, source: str) -> int:
     """Bind a namespace to its name the way ip-netns(8) does. Returns its inode."""
     path = f"{NETNS_DIR}/{name}"
     Path(NETNS_DIR).mkdir(mode=0o755, parents=True, exist_ok=True)
-    with _folder(NETNS_DIR) as folder:
+    with opened(NETNS_DIR) as folder:
         fcntl.flock(folder, fcntl.LOCK_EX)  # iproute2 holds the same lock while it makes the mount shared
         _share()
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0))
@@ -184,26 +182,3 @@ def _share() -> None:
             raise
         syscalls.mount(NETNS_DIR, NETNS_DIR, flags=syscalls.MS_BIND | syscalls.MS_REC)
         syscalls.mount("", NETNS_DIR, flags=syscalls.MS_SHARED | syscalls.MS_REC)
-
-
-@contextmanager
-def _folder(path: str) -> Iterator[int]:
-    fd = os.open(path, FOLDER)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _owned(name: str, uid: int, parent: int) -> Iterator[int]:
-    """Open a folder below `parent`, made and given to `uid` first if need be."""
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o755, dir_fd=parent)
-    fd = os.open(name, FOLDER, dir_fd=parent)
-    try:
-        if os.fstat(fd).st_uid != uid:
-            os.fchown(fd, uid, uid)
-        yield fd
-    finally:
-        os.close(fd)

@@ -17,10 +17,10 @@ from typing import Final
 from nsmanager.vpn.secrets import AUTHORITY, CERTIFICATE, KEY, PREFIX, SECRET, secret_file
 from pubsub.config.rules_vpn import secret_files
 from pubsub.topics import NetworkInstanceConfig, VpnConfig
+from supervisor.folders import opened, owned
 
 SIZE_LIMIT: Final = 64 * 1024  # bytes of one file; a chain of certificates has a tenth of that
 KINDS: Final = {"secret_file": SECRET, "certificate_file": CERTIFICATE, "key_file": KEY, "ca_file": AUTHORITY}
-FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must stop nobody
 CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -77,7 +77,8 @@ class Secrets:
         if before == now or (before is None and not now and not (self._instances / name).exists()):
             self._given[name] = now
             return
-        with _own_folder(self._instances, name, uid) as folder:
+        self._instances.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with opened(self._instances) as parent, owned(name, uid, parent) as folder:
             _forget(folder, keep=now.keys())
             for file, (path, version) in now.items():
                 if before is None or before.get(file) != (path, version):
@@ -141,22 +142,3 @@ def _forget(folder: int, keep: Collection[str]) -> None:
     for file in os.listdir(folder):
         if file.startswith(PREFIX) and file not in keep:
             os.unlink(file, dir_fd=folder)
-
-
-@contextlib.contextmanager
-def _own_folder(parent: Path, name: str, uid: int) -> Iterator[int]:
-    """Open the folder of an instance, made and given to it first if need be."""
-    parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    above = os.open(parent, FOLDER)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=above)
-        folder = os.open(name, FOLDER, dir_fd=above)
-        try:
-            if os.fstat(folder).st_uid != uid:
-                os.fchown(folder, uid, uid)
-            yield folder
-        finally:
-            os.close(folder)
-    finally:
-        os.close(above)
