@@ -39,15 +39,15 @@ class Topology:
     `lan`: all uplinks are in 192.168.0.0/24, one LAN with one gateway: .2, .3, …
     `modems`: each uplink is 192.168.100.2/24 behind a gateway of its own, 192.168.100.1, which hides it behind the
     address that `outside` sees: 203.0.113.1, .5, …; its ports MODEM_PORTS lead to the host.
-    `names`: more names of `outside`, each with the last number of an address of its own, for NAME_TTL.
+    `names`: more names of `outside`, each with the last number of an address of its own, for `name_ttl` seconds.
     """
 
     def __init__(
         self, uplinks: int = 1, *, ipv6: bool = False, lan: bool = False, modems: bool = False,
-        names: Mapping[str, int] | None = None,
+        names: Mapping[str, int] | None = None, name_ttl: int = NAME_TTL,
     ) -> None:  # fmt: skip
         self._stack = contextlib.ExitStack()
-        self.ipv6, self.lan, self.names = ipv6, lan, names or {}
+        self.ipv6, self.lan, self.names, self.name_ttl = ipv6, lan, names or {}, name_ttl
         try:
             self.host = self._stack.enter_context(Host("host"))
             self.outside = self._stack.enter_context(Host("outside"))
@@ -194,7 +194,7 @@ class Topology:
         config += [f"host-record={WHO},192.0.2.{number + 1}"]
         for name, last in self.names.items():
             six = f",{near(OUTSIDE6, last)}" if self.ipv6 else ""
-            config += [f"host-record={name},{near(OUTSIDE, last)}{six},{NAME_TTL}"]
+            config += [f"host-record={name},{near(OUTSIDE, last)}{six},{self.name_ttl}"]
         config += [f"listen-address={cable.router}", "except-interface=lo", "local-ttl=0", *more]
         cable.gateway.put_file(f"{base}.conf", "\n".join(config) + "\n")
         cable.gateway.run(["dnsmasq", f"--conf-file={base}.conf"])
