@@ -40,6 +40,10 @@ def said(text: str) -> list[str]:
         ("{red: {type: switch, uplinks: [e3], apps: {a: {vlan: 4095}}}}", "4095 is no VLAN"),
         ("{red: {type: switch, uplinks: [e3, e4], switch: {shared: true}}}", "the only one of its switch"),
         ("{red: {type: switch, uplinks: [e3], switch: {shared: true, stp: true}}}", "no part in a spanning tree"),
+        (
+            "{red: {type: switch, uplinks: [e3], apps: {a: {rules: [{host: cdn.test}]}}}}",
+            "nobody resolves names in a switch",
+        ),
         ("{red: {switch: {lldp: true}}}", "is no switch"),
         ("{red: {apps: {a: {attach: {link: e0}, ports: ['80:80']}}}}", "nobody knows the address"),
         ("{red: {apps: {a: {vlan: 7}}}}", "only the apps of a switch have VLANs"),
