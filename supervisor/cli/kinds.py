@@ -91,6 +91,8 @@ APPS = Kind(
         Column("ATTACHED", "attached"),
         Column("KIND", "kind"),
         Column("PID", "pid", text=lambda pid: show(pid or None)),
+        Column("RULES", "rules", wide=True, text=lambda rules: show(len(rules) or None)),  # none: all is allowed
+        Column("SPOOFED", "spoofed", wide=True),
         Column("REASON", "reason"),
     ),
     rows=_apps,
