@@ -7,7 +7,16 @@ import errno
 import socket
 import sys
 
-from nsmanager.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NETLINK_ROUTE, SOL_NETLINK
+from nsmanager.marks import HOST_SETS, NFT_TABLE
+from nsmanager.netfilter import messages
+from nsmanager.netlink import (
+    NETLINK_ADD_MEMBERSHIP,
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    SOL_NETLINK,
+    attributes,
+    string,
+)
 
 ROUTE_GROUPS = (
     1,  # RTNLGRP_LINK
@@ -25,6 +34,10 @@ NETFILTER_GROUPS = (7,)  # NFNLGRP_NFTABLES: every transaction
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 AF_BRIDGE = 7  # forwarding entries of bridges come by the same group
 NUD_PERMANENT = 0x80  # of the low byte of the state
+# Types of messages of nftables, and attributes that name table and set of elements: see linux/netfilter/nf_tables.h
+NEWSETELEM, DELSETELEM, NEWGEN = (10 << 8 | kind for kind in (12, 14, 15))
+LIST_TABLE, LIST_SET = 1, 2
+NFGENMSG = 4  # bytes before the attributes
 RECEIVE_SIZE = 65536  # bytes
 QUIET = 0.003  # seconds without an event that end a burst
 LONGEST = 0.05  # seconds after which a burst is answered though it goes on
@@ -36,7 +49,11 @@ class KernelEvents:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.happened = asyncio.Event()
-        self.sockets = [_listen(NETLINK_ROUTE, ROUTE_GROUPS), _listen(NETLINK_NETFILTER, NETFILTER_GROUPS)]
+        self._is_idle = {
+            _listen(NETLINK_ROUTE, ROUTE_GROUPS): _is_of_others,
+            _listen(NETLINK_NETFILTER, NETFILTER_GROUPS): _is_of_answers,
+        }
+        self.sockets = [*self._is_idle]
         for one in self.sockets:
             self.loop.add_reader(one.fileno(), self._drain, one)
 
@@ -68,7 +85,7 @@ class KernelEvents:
     def _drain(self, one: socket.socket) -> None:
         while True:
             try:
-                if _is_idle(one.recv(RECEIVE_SIZE)):
+                if self._is_idle[one](one.recv(RECEIVE_SIZE)):
                     continue
             except BlockingIOError:
                 return
@@ -78,13 +95,29 @@ class KernelEvents:
             self.happened.set()
 
 
-def _is_idle(message: bytes) -> bool:
+def _is_of_others(message: bytes) -> bool:
     """Tell whether an event is only the life of neighbours that aren't ours, which are permanent (rtnetlink(7))."""
     kind = int.from_bytes(message[4:6], sys.byteorder)
     if kind not in (RTM_NEWNEIGH, RTM_DELNEIGH):
         return False
     # One that goes doesn't tell any more what it was.
     return message[16] == AF_BRIDGE or (kind == RTM_NEWNEIGH and not message[24] & NUD_PERMANENT)
+
+
+def _is_of_answers(data: bytes) -> bool:
+    """Tell whether messages of nftables are only of elements that an answer of DNS brought: no part of what is planned.
+
+    A generation begins after each transaction; what it changed was told before, each by a message of its own.
+    """
+    for kind, _, body in messages(data):
+        if kind == NEWGEN:
+            continue
+        if kind not in (NEWSETELEM, DELSETELEM):
+            return False
+        found = attributes(body, NFGENMSG)
+        if string(found.get(LIST_TABLE)) != NFT_TABLE or not string(found.get(LIST_SET)).startswith(HOST_SETS):
+            return False
+    return True
 
 
 def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:

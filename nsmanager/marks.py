@@ -3,3 +3,4 @@
 RTPROT_NSVISOR = 196  # protocol of our routes, rules, addresses and neighbours; unused in rt_protos
 LINK_GROUP = 196  # group of all links of ours; nft matches it as `iifgroup 196`
 NFT_TABLE = "nsvisor"  # our nft table's name is its mark
+HOST_SETS = ("h4_", "h6_")  # begin the names of the sets of that table that answers of DNS fill

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
+from nsmanager.marks import HOST_SETS
 from pubsub.topics import NamespaceConfig
 
 TIMEOUT = "60s"  # until the answer that an address was in is read, and says how long it holds
@@ -53,7 +54,8 @@ def host_suffix(host: str) -> str:
 def set_names(suffix: str) -> tuple[str, str]:
     """Return the sets of one name: IPv4's and IPv6's."""
     digest = hashlib.sha256(suffix.encode()).hexdigest()[:HASH_LENGTH]
-    return f"h4_{digest}", f"h6_{digest}"
+    four, six = HOST_SETS
+    return four + digest, six + digest
 
 
 def host_declarations(config: NamespaceConfig) -> Iterator[str]:
