@@ -96,21 +96,3 @@ def test_an_instance_that_wants_it_by_its_label_is_told_whose_it_is(rig: Rig) ->
         lambda: [one for one in rig.daemon.get() if one["name"] == "red" and "lent to instance sw" in one["reason"]],
         what="whose it is",
     )
-
-
-def test_a_vlan_is_told_to_be_no_thing_of_this_kernel_or_separates(rig: Rig) -> None:
-    cam, plc = rig.app("cam"), rig.app("plc")
-    rig.configure({"cam": {"vlan": 20}, "plc": {}}, uplinks=["eth3"])
-    rig.wait_attached("plc")
-    assert plc.dhcp()["ip"].startswith("192.168.3.1")
-    tried = rig.host.run(["unshare", "--net", "sh", "-c", "ip link add x type bridge vlan_filtering 1"], check=False)
-    if tried.returncode:
-        wait_until(lambda: "not on this kernel" in rig.status("cam")["reason"], what="the reason")
-        assert not rig.status("cam")["attached"]
-        rig.daemon.wait_ready("sw")
-        return
-    rig.wait_attached("cam")
-    rig.gateway.sh("ip link add link g-eth3 name tagged type vlan id 20; ip link set tagged up")
-    with Capture(rig.gateway, "tagged", "arp") as capture:
-        cam.sh("ip addr add 192.0.2.7/24 dev eth0; ping -c 1 -W 2 192.0.2.1 || :")
-    assert capture.packets
