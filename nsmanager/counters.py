@@ -57,6 +57,11 @@ async def measure(ns: Namespace, config: NamespaceConfig) -> NetworkInstanceMetr
     counted = parse(await ns.nft(f"list counters table bridge {NFT_TABLE}", values=True))
     if watched(config):
         counted |= parse(await ns.nft(f"list counters table inet {NFT_TABLE}", values=True))
+    return metrics(ns, config, counted)
+
+
+def metrics(ns: Namespace, config: NamespaceConfig, counted: Counted) -> NetworkInstanceMetrics:
+    """Return what to tell, from nft's counters and what the kernel says besides. Raises OSError."""
     return NetworkInstanceMetrics(
         at=time.time(),
         interfaces=interfaces(ns),

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from pathlib import Path
 
 from nsmanager import libnftables, manager
+from nsmanager.counters import metrics, parse
 from nsmanager.item import Item
 from nsmanager.memory import forget_names, trim
 from nsmanager.namespace import Namespace, NftError
@@ -27,6 +28,7 @@ from pubsub.topics import (
     NamespaceApp,
     NamespaceConfig,
     NamespaceLink,
+    NamespaceOutlook,
     NamespaceStatus,
     Route,
     ServiceStatus,
@@ -71,6 +73,9 @@ EXAMPLE = NamespaceConfig(
     ),
 )
 
+OUTLOOK = NamespaceOutlook(uplink="eth0", external=(IPv4Address("192.0.2.2"),), external6=(IPv6Address("2001:db8::2"),))
+COUNTERS = "counter spoofed/web {\n packets 1 bytes 60\n}"  # as nft lists them
+
 
 def warm() -> None:
     """Called by the spawner, single-threaded, before its first fork."""
@@ -90,12 +95,13 @@ def _use() -> None:
     config = decode(NamespaceConfig, encode(EXAMPLE))
     status = NamespaceStatus(ready=True, config=digest(config), services=(ServiceStatus(name="x", pid=1, restarts=0),))
     decode(NamespaceStatus, encode(status))
+    decode(NamespaceOutlook, encode(OUTLOOK))
     items = plan(config, Place("example", Path("/run"), Path("/var")))
     "\n".join(str(change) for change in diff(items, {}))
-    asyncio.run(_turn(items))
+    asyncio.run(_turn(config, items))
 
 
-async def _turn(items: Sequence[Item]) -> None:
+async def _turn(config: NamespaceConfig, items: Sequence[Item]) -> None:
     """Let an event loop do once what a manager's does."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: None)
@@ -103,6 +109,7 @@ async def _turn(items: Sequence[Item]) -> None:
         async with Namespace() as ns:
             ns.events.forget()
             await observe(ns, items, manager.KINDS)
+            encode(metrics(ns, config, parse(COUNTERS)))
     try:
         async with asyncio.timeout(0.001), asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())
