@@ -55,7 +55,10 @@ def resolve(rig: Rig, instance: str, family: str, name: str = NAME, then: str = 
 
 
 def resolve_and_fetch(rig: Rig, instance: str, family: str) -> None:
+    """Have an app get the page by what it resolves; the set is filled before the answer comes: no packet is lost."""
+    before = dropped(rig, instance)
     assert "outside" in resolve(rig, instance, family, then=f"curl -sSf --max-time 60 '{url(family)}'")
+    assert dropped(rig, instance) == before
 
 
 def dropped(rig: Rig, instance: str) -> int:
