@@ -135,6 +135,7 @@ def test_a_table_released_while_the_hub_is_down_is_free_after_it(hub: Hub, actor
     writer.tell("release")
     hub.start()
     writer.answer()
+    writer.ask("table", agent="nobody")  # it is connected again: until then the hub waits for it
     other.ask("publish")
 
 
