@@ -54,13 +54,12 @@ def _apps(config: NetworkInstanceConfig) -> Findings:
         if app.address is not None:
             yield (*path, "address"), "the apps of a switch get their addresses from the network", "remove it"
         maps: list[tuple[str, ...]] = [(*path, "ports")] if app.ports else []
-        rules = [((*path, "rules", str(index)), rule) for index, rule in enumerate(app.rules or ())]
-        maps += [(*where, "portmap") for where, rule in rules if rule.portmap]
-        for where in (where for where, rule in rules if rule.host):
-            message = (
-                "nobody resolves names in a switch: its apps ask the network's DNS, so the rule would match nothing"
-            )
-            yield (*where, "host"), message, "use `remote`"
+        rules = list(enumerate(app.rules or ()))
+        maps += [(*path, "rules", str(index), "portmap") for index, rule in rules if rule.portmap]
+        for index, rule in rules:
+            if rule.host:
+                message = "nobody resolves names in a switch: its apps ask the network's own DNS"
+                yield (*path, "rules", str(index), "host"), message, "use `remote`"
         for where in maps:
             yield where, "apps of a switch are reached by their own addresses", "remove the port map"
         if app.attach is not None and app.attach.link and config.switch.shared:
