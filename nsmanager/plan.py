@@ -71,9 +71,9 @@ def _sysctls(config: NamespaceConfig) -> Iterator[Sysctl]:
     yield Sysctl("net.ipv6.conf.lo.disable_ipv6", "1" if config.bridge6 is None else "0", optional=True)
     # Frames between apps are switched: they pass the hooks of IP and conntrack only where apps have rules.
     for which in ("iptables", "ip6tables"):
-        yield Sysctl(f"net.bridge.bridge-nf-call-{which}", "1" if watched(config) else "0", optional=True)
+        yield Sysctl(f"net.bridge.bridge-nf-call-{which}", str(int(watched(config))), optional=not watched(config))
     if watched(config) and any(app.vlan for app in config.apps):
-        yield Sysctl("net.bridge.bridge-nf-filter-vlan-tagged", "1", optional=True)
+        yield Sysctl("net.bridge.bridge-nf-filter-vlan-tagged", "1")
     yield Sysctl("net.bridge.bridge-nf-call-arptables", "0", optional=True)
 
 

@@ -15,7 +15,7 @@ from pubsub.topics import NetworkInstanceStatus
 from supervisor.conntrack import Stuck, forget_flows, unbound
 from supervisor.facts import Facts
 from supervisor.items import HOST_KINDS
-from supervisor.kernel import has_bridge_vlans
+from supervisor.kernel import BRIDGE_FILTER, has_bridge_vlans, load_bridge_filter, needs_bridge_filter
 from supervisor.observe import gather, refresh
 from supervisor.plan import Lot, Plan, Wanted, plan
 from supervisor.probing import Prober, Target
@@ -63,6 +63,8 @@ class HostSide:
     ) -> None:
         """Look at everything, and plan everything."""
         self.facts = await self.look(stands, ports, lent)
+        if not BRIDGE_FILTER.exists() and any(map(needs_bridge_filter, wanted.instances.values())):
+            load_bridge_filter()
         if any(app.vlan for config in wanted.instances.values() for app in config.apps.values()):
             self.facts = dataclasses.replace(self.facts, vlans=has_bridge_vlans())
         self.facts = dataclasses.replace(self.facts, secrets=self.secrets.look(wanted.instances.values()))

@@ -33,6 +33,7 @@ class PortVlans(Item):
     ifname: str
     untagged: int = UNTAGGED_VLAN
     tagged: tuple[int, ...] = ()
+    other: tuple[tuple[int, int], ...] = ()  # observed: VLANs with flags that no plan gives
 
     @property
     def key(self) -> Key:
@@ -47,11 +48,13 @@ class PortVlans(Item):
 
     def flags(self) -> dict[int, int]:
         """Return the flags of each VLAN of the port."""
-        return {**dict.fromkeys(self.tagged, 0), self.untagged: PVID | UNTAGGED}
+        untagged = {self.untagged: PVID | UNTAGGED} if self.untagged else {}
+        return {**dict.fromkeys(self.tagged, 0), **dict(self.other), **untagged}
 
     async def create(self, ns: Namespace) -> None:
-        """Set all. Raises NotYet while it is no port of a bridge."""
-        await self._set(ns, {})
+        """Set all; a new port is in VLAN 1 by itself. Raises NotYet while it is not there."""
+        found = [*await self.observe(ns, [self])]
+        await self._set(ns, found[0].flags() if found else {})
 
     async def replace(self, ns: Namespace, old: Observed, /) -> None:
         await self._set(ns, old.flags() if isinstance(old, PortVlans) else {})
@@ -70,7 +73,7 @@ class PortVlans(Item):
         """Leave it: without filtering it means nothing."""
 
     @classmethod
-    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Self]:
         """Return the VLANs of the planned ports."""
         wanted = {ns.ifindex(item.ifname): item.ifname for item in planned}
         if not wanted:
@@ -86,13 +89,13 @@ class PortVlans(Item):
     @classmethod
     def _of(cls, ifname: str, data: bytes) -> Self:
         """Read a port's list; each VLAN is an attribute of one type."""
-        untagged, tagged, offset = 0, [], 0
+        flags_of, offset = {}, 0
         while offset + 8 <= len(data):
             length = number(data[offset : offset + 2])
             flags, vlan = VLAN_INFO.unpack_from(data, offset + 4)
-            if flags & PVID:
-                untagged = vlan
-            else:
-                tagged.append(vlan)
+            flags_of[vlan] = flags & (PVID | UNTAGGED)
             offset += max(4, (length + 3) & ~3)
-        return cls(ifname, untagged, tuple(sorted(tagged)))
+        untagged = [vlan for vlan, flags in flags_of.items() if flags == PVID | UNTAGGED]
+        tagged = sorted(vlan for vlan, flags in flags_of.items() if not flags)
+        other = sorted((vlan, flags) for vlan, flags in flags_of.items() if flags in (PVID, UNTAGGED))
+        return cls(ifname, untagged[0] if untagged else 0, tuple(tagged), tuple(other))
