@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.hosts.traffic import FRAME_TYPE
 from tests.hosts.waiting import DEADLINE, wait_until
 
 COUNTER = itertools.count(1)
+PATIENCE = 2.0  # seconds until another mark is sent
 
 
 class Capture:
@@ -53,7 +55,13 @@ class Capture:
         return self._output.read_text(errors="replace")
 
     def _mark(self, text: str) -> None:
-        """Send a marked frame and wait until the capture has it."""
+        """Send marked frames until the capture has one: on a busy machine it may miss the first."""
         mark = f"capture-{text}-{id(self)}"
-        self.host.run([sys.executable, "-SE", TRAFFIC, "frame", self.ifname, mark], netns=self.netns)
-        wait_until(lambda: mark in self.text(), what=f"{self.host.name}: the {text} mark in the capture")
+
+        def seen() -> bool:
+            self.host.run([sys.executable, "-SE", TRAFFIC, "frame", self.ifname, mark], netns=self.netns)
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: mark in self.text(), PATIENCE)
+            return mark in self.text()
+
+        wait_until(seen, what=f"{self.host.name}: the {text} mark in the capture")
