@@ -20,7 +20,7 @@ from nsmanager.items.link import IFINFOMSG, IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU
 from nsmanager.namespace import Namespace
 from nsmanager.netlink import attribute, text, u32
 from supervisor.birth import NETNS_DIR
-from supervisor.child import Child
+from supervisor.child import Child, Identity
 from supervisor.control import ControlError
 from supervisor.items import IFLA_NET_NS_FD, mac_bytes, make_veth
 from supervisor.names import app_port
@@ -32,6 +32,7 @@ from supervisor.zygote import Zygote
 log = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 10.0  # seconds
+NOTE_RETRY = 1.0  # seconds until the end of an app is noted again, where that failed
 OWN_PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}  # environment of our own commands
 APP_IFNAME = "eth0"  # the app's end of its link
 
@@ -57,7 +58,7 @@ class Apps:
                         continue
                     child = Child.find(known.process)
                     if child is None:
-                        self._lapse(name, app)
+                        group.create_task(self._note_end(name, app, known.process))
                     else:
                         self._new.put_nowait((name, app, child))
             while True:
@@ -72,9 +73,18 @@ class Apps:
             del self._watched[child]
             child.close()
         log.info("instance %s: app %s (pid %s) %s", name, app, child.pid, how)
-        known = self.running(name).get(app)
-        if known is not None and known.process == child.identity:  # else it was detached before
-            self._lapse(name, app)
+        await self._note_end(name, app, child.identity)
+
+    async def _note_end(self, name: str, app: str, process: Identity) -> None:
+        """Note the end of an app's process, unless it was detached before; on a full disk as soon as that can be."""
+        while (known := self.running(name).get(app)) and known.process == process:
+            try:
+                self._lapse(name, app)
+            except OSError as exc:
+                log.warning("instance %s: the end of app %s isn't noted yet: %s", name, app, exc)
+                await asyncio.sleep(NOTE_RETRY)
+            else:
+                break
         self._wake()
 
     def _lapse(self, name: str, app: str) -> None:

@@ -67,6 +67,12 @@ class Evidence:
 
     async def preserve(self, name: str, death: Death, config: NamespaceConfig | None) -> None:
         """Write a report: how it ended, its last words, what it was to do, and what the kernel has."""
+        try:
+            await self._preserve(name, death, config)
+        except Exception:  # whatever it is: nobody dies of a report
+            log.exception("instance %s: a defect; no crash report", name)
+
+    async def _preserve(self, name: str, death: Death, config: NamespaceConfig | None) -> None:
         now = time.time()
         said = f"manager (pid {death.pid}) {death.how} after {death.lived:.1f} s"
         told = yaml.safe_dump(to_plain(config, sparse=True), sort_keys=False) if config is not None else "nothing\n"
