@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TypeVar
 
 import pubsub
@@ -25,8 +26,8 @@ async def keep_in_touch(ns: Namespace, place: Place, board: Board) -> None:  # n
     while True:
         try:
             async with pubsub.connect(place.run_dir, agent="nsmanager") as bus, asyncio.TaskGroup() as tasks:
-                tasks.create_task(_follow(bus, place, board), name="follow")
-                tasks.create_task(_follow_outlook(bus, place, board), name="follow outlook")
+                tasks.create_task(_follow(bus, place, NamespaceConfig, board.want), name="follow config")
+                tasks.create_task(_follow(bus, place, NamespaceOutlook, board.see), name="follow outlook")
                 tasks.create_task(_tell(bus, place, board), name="tell")
                 tasks.create_task(_pass_on(bus, place, IPFlow, board.flows), name="flows")
                 tasks.create_task(_pass_on(bus, place, DnsQuery, board.queries), name="queries")
@@ -38,22 +39,14 @@ async def keep_in_touch(ns: Namespace, place: Place, board: Board) -> None:  # n
         wait = min(LAST_HELLO, 2 * wait)
 
 
-async def _follow(bus: pubsub.Bus, place: Place, board: Board) -> None:
-    async for change in bus.subscribe(NamespaceConfig, agent="supervisor", scope=place.name):
+async def _follow(bus: pubsub.Bus, place: Place, type_: type[T], take: Callable[[T], None]) -> None:
+    """Take what the supervisor tells this manager of one topic."""
+    async for change in bus.subscribe(type_, agent="supervisor", scope=place.name):
         match change:
-            case pubsub.Created(key=place.name, value=config) | pubsub.Modified(key=place.name, value=config):
-                board.want(config)
+            case pubsub.Created(key=place.name, value=told) | pubsub.Modified(key=place.name, value=told):
+                take(told)
             case _:
-                pass  # a config that is withdrawn stays in force: the supervisor ends the manager when it means it
-
-
-async def _follow_outlook(bus: pubsub.Bus, place: Place, board: Board) -> None:
-    async for change in bus.subscribe(NamespaceOutlook, agent="supervisor", scope=place.name):
-        match change:
-            case pubsub.Created(key=place.name, value=outlook) | pubsub.Modified(key=place.name, value=outlook):
-                board.see(outlook)
-            case _:
-                pass
+                pass  # what is withdrawn stays in force: the supervisor ends the manager when it means it
 
 
 async def _tell(bus: pubsub.Bus, place: Place, board: Board) -> None:

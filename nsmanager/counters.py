@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import re
 import struct
 import time
@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from nsmanager.board import Board
+from nsmanager.duty import while_wanted
 from nsmanager.firewall.bridge import spoofed_counter
 from nsmanager.firewall.entries import DEFAULT, SPOOFED, app_entries, counter_name, watched
 from nsmanager.marks import NFT_TABLE
-from nsmanager.namespace import Namespace, NftError
+from nsmanager.namespace import IFINFOMSG_SIZE, IFLA_IFNAME, RTM_GETLINK, Namespace, NftError
 from nsmanager.netlink import attributes, string
 from nsmanager.place import Place
 from pubsub.topics import Action, InterfaceCounters, NamespaceConfig, NetworkInstanceMetrics, RuleCounters
@@ -23,33 +24,25 @@ from pubsub.topics import Action, InterfaceCounters, NamespaceConfig, NetworkIns
 INTERVAL = 5.0  # seconds between two looks
 TRACKED = "net.netfilter.nf_conntrack_count"
 COUNTER = re.compile(r"counter (\S+) {\s*packets (\d+) bytes (\d+)")
-RTM_GETLINK = 18
-IFINFOMSG_SIZE = 16  # bytes
-IFLA_IFNAME, IFLA_STATS64 = 3, 23
+IFLA_STATS64 = 23
 # First fields of struct rtnl_link_stats64: packets, bytes, errors and dropped, each received and sent.
 STATS = struct.Struct("=8Q")
 
 Counted = Mapping[str, tuple[int, int]]  # packets and bytes by a counter's name
 
-log = logging.getLogger("nsmanager")
-
 
 async def count(ns: Namespace, place: Place, board: Board) -> None:  # noqa: ARG001  # a duty's form
     """Keep the board told of what was counted. Runs until cancelled."""
-    trouble = ""
-    while True:
-        if board.config is not None:
-            try:
-                found = await measure(ns, board.config)
-            except (NftError, OSError) as exc:  # as while somebody has deleted a table, which is mended elsewhere
-                if str(exc) != trouble:
-                    log.warning("counters: %s", exc)
-                trouble = str(exc)
-            else:
-                before, trouble = board.metrics, ""
+
+    async def run(config: NamespaceConfig) -> None:
+        while True:
+            with contextlib.suppress(NftError):  # as while somebody has deleted a table, which is mended elsewhere
+                found, before = await measure(ns, config), board.metrics
                 if before is None or msgspec.structs.replace(found, at=before.at) != before:
                     board.count(found)
-        await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(INTERVAL)
+
+    await while_wanted("counters", board, lambda config: config, run)
 
 
 async def measure(ns: Namespace, config: NamespaceConfig) -> NetworkInstanceMetrics:

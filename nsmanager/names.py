@@ -6,6 +6,7 @@ import hashlib
 from ipaddress import IPv6Address, IPv6Network
 
 BRIDGE = "br0"
+LINK_LOCAL = IPv6Network("fe80::/64")
 TUNNEL = "ipsec0"  # of all tunnels of an instance; so does charon call the one that it makes itself
 
 

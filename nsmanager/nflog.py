@@ -11,8 +11,6 @@ from nsmanager.netfilter import HEADER, RECEIVE_SIZE, Listener, messages
 from nsmanager.netlink import NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, attribute, attributes, string
 from nsmanager.packets import Packet, parse
 
-DROP_GROUP = 1  # packets that a rule dropped
-DNS_GROUP = 2  # packets to and from port 53 of the instance
 WHOLE = 0xFFFF  # bytes: as much as there is
 PACKET, CONFIG = (4 << 8) | 0, (4 << 8) | 1  # NFNL_SUBSYS_ULOG and the message
 CONFIG_COMMAND, CONFIG_MODE, CONFIG_BUFFER, CONFIG_TIMEOUT, CONFIG_AT_ONCE, CONFIG_FLAGS = 1, 2, 3, 4, 5, 6

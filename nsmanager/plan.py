@@ -16,7 +16,7 @@ from nsmanager.items.port_vlans import UNTAGGED_VLAN, PortVlans
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
-from nsmanager.names import BRIDGE, TUNNEL, bridge_mac, eui64
+from nsmanager.names import BRIDGE, LINK_LOCAL, TUNNEL, bridge_mac, eui64
 from nsmanager.place import Place
 from nsmanager.services import charon, dnsmasq, radvd
 from nsmanager.vpn import routing
@@ -30,7 +30,6 @@ SERVICES: tuple[Callable[[NamespaceConfig, Place], Service | None], ...] = (
 )
 ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
-LINK_LOCAL = IPv6Network("fe80::/64")
 
 
 def plan(config: NamespaceConfig, place: Place) -> tuple[Item, ...]:

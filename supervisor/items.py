@@ -17,6 +17,7 @@ from nsmanager.items.link import (
     IFLA_ADDRESS,
     IFLA_GROUP,
     IFLA_IFNAME,
+    IFLA_INFO_DATA,
     IFLA_INFO_KIND,
     IFLA_LINKINFO,
     IFLA_MTU,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
 
 IFLA_NET_NS_FD = 28
-IFLA_INFO_DATA = 2
 VETH_INFO_PEER = 1
 RT_TABLE_LOCAL = 255
 IFLA_AF_SPEC = 26

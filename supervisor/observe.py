@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 
 from nsmanager.items.address import IFA_ADDRESS, IFA_LOCAL, IFADDRMSG, RTM_GETADDR
-from nsmanager.items.link import IFF_LOOPBACK, IFF_UP, IFINFOMSG, IFLA_ADDRESS, IFLA_GROUP, IFLA_MTU
+from nsmanager.items.link import IFF_LOOPBACK, IFF_LOWER_UP, IFF_UP, IFINFOMSG, IFLA_ADDRESS, IFLA_GROUP, IFLA_MTU
 from nsmanager.items.route import (
     RT_TABLE_MAIN,
     RTA_DST,
@@ -30,7 +30,6 @@ from supervisor.facts import Facts, Health, Uplink, UplinkRoute
 from supervisor.names import FORWARDING6, conf_sysctl
 from supervisor.resolvers import resolvers_of
 
-IFF_LOWER_UP = 0x10000  # carrier (if.h)
 IFA_F_TEMPORARY, IFA_F_DEPRECATED = 0x01, 0x20
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08  # if_addr.h: not usable yet, or never
 RTA_MULTIPATH = 9

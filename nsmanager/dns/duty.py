@@ -14,9 +14,10 @@ from nsmanager.dns.message import Message
 from nsmanager.dns.queries import Answered, Queries, record
 from nsmanager.duty import while_wanted
 from nsmanager.firewall import host_sets
+from nsmanager.marks import DNS_GROUP
 from nsmanager.namespace import Namespace, NftError
 from nsmanager.naming import Naming
-from nsmanager.nflog import DNS_GROUP, WHOLE, PacketLog
+from nsmanager.nflog import WHOLE, PacketLog
 from nsmanager.place import Place
 from nsmanager.services import dnsmasq
 from pubsub.topics import NamespaceConfig

@@ -17,11 +17,10 @@ from nsmanager.firewall.numbers import OTHER_PORT, high, low
 from nsmanager.firewall.words import chain, indented, map_of, one_of, set_of
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
-from nsmanager.names import bridge_mac, eui64
+from nsmanager.names import LINK_LOCAL, bridge_mac, eui64
 from nsmanager.place import Place
 from pubsub.topics import NamespaceApp, NamespaceConfig
 
-LINK_LOCAL = IPv6Network("fe80::/64")
 SEEN_SIZE = 16  # addresses of each version that an app may take
 SEEN_TIMEOUT = "1h"  # of silence; then another app may take the address
 # The fields that may hold an address that an app takes; `th` of a neighbour solicitation is its target.

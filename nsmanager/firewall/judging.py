@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from nsmanager.firewall.entries import DEFAULT, AppEntries, Entry, counter_name, limit_words, watched
 from nsmanager.firewall.numbers import high, low
 from nsmanager.firewall.words import chain, indented, map_of
+from nsmanager.marks import DROP_BYTES, DROP_GROUP
 from pubsub.topics import Action, NamespaceConfig
 
-DROPS_GROUP = 1  # of nfnetlink_log: packets that were dropped, with `app/rule` as their prefix
 CONTENT_LENGTH = 12  # hexadecimal digits of a chain's content in its name
-DROPS_SNAPLEN = 128  # bytes of each: its headers
+
+LOG_TO = f"group {DROP_GROUP} snaplen {DROP_BYTES}"
 
 # What switched packets of an app with rules are allowed in any case: who is on the link, and who gives addresses.
 # Answers of servers and routers that are apps don't get this far: the bridge's table drops them.
@@ -129,7 +130,7 @@ def _passed(found: Mapping[str, tuple[str, object]]) -> Iterator[str]:
 def _rules(config: NamespaceConfig, one: AppEntries) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield an app's chains, of what it opens and what is opened to it: `return` lets pass, as far as it goes."""
     name = one.app.name
-    log = f'log prefix "{name}/{DEFAULT}" {_group(config)}' if config.log.flows else ""
+    log = f'log prefix "{name}/{DEFAULT}" {LOG_TO}' if config.log.flows else ""
     for way, mask, write in (("out", "0xffff0000", low), ("in", "0x0000ffff", high)):
         lines = []
         if not one.ruled:
@@ -201,8 +202,4 @@ def _dropped(counter: str, log: str) -> str:
 
 
 def _log(config: NamespaceConfig, entry: Entry) -> str:
-    return f'log prefix "{entry.label}" {_group(config)}' if config.log.flows else ""
-
-
-def _group(_config: NamespaceConfig) -> str:
-    return f"group {DROPS_GROUP} snaplen {DROPS_SNAPLEN}"
+    return f'log prefix "{entry.label}" {LOG_TO}' if config.log.flows else ""

@@ -11,12 +11,10 @@ from nsmanager.firewall.exit import Exit, Inbound, exits
 from nsmanager.firewall.hosts import host_declarations, host_sets
 from nsmanager.firewall.words import indented
 from nsmanager.items.nftables import NftTable
-from nsmanager.marks import NFT_TABLE
+from nsmanager.marks import DNS_GROUP, NFT_TABLE
 from nsmanager.names import BRIDGE
+from nsmanager.residents import METADATA, METADATA6
 from pubsub.topics import NamespaceConfig, NamespaceLink
-
-METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"  # where the manager's metadata server listens
-DNS_GROUP = "2"  # of nfnetlink_log: queries and answers
 
 INPUT = """
 	# DHCP, DNS, metadata and echo from the apps; nothing else of this namespace is reachable
@@ -92,10 +90,10 @@ SNAT = '\t\toifname "{link}" {ip} saddr {subnet} snat {ip} to {address}\n'
 
 def table(config: NamespaceConfig) -> NftTable:
     """Return the table. Without an address of the bridge, IPv6 is dropped: nothing accepts it."""
-    names = {"bridge": BRIDGE, "subnet": str(config.router.network), "metadata": METADATA, "group": DNS_GROUP}
+    names = {"bridge": BRIDGE, "subnet": str(config.router.network), "metadata": str(METADATA), "group": str(DNS_GROUP)}
     on6 = config.bridge6 is not None
     if config.bridge6 is not None:
-        names |= {"subnet6": str(config.bridge6.network), "metadata6": METADATA6}
+        names |= {"subnet6": str(config.bridge6.network), "metadata6": str(METADATA6)}
     link, ways = config.link, exits(config)
     logged = config.log.dns or bool(host_sets(config))
     judged = watched(config)

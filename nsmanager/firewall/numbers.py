@@ -23,6 +23,11 @@ def numbers(words: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def halves(mark: int) -> tuple[int, int]:
+    """Return the lower and the upper half of a mark."""
+    return mark & 0xFFFF, mark >> 16
+
+
 def low(number: int) -> str:
     """Write a number as the lower half of a mark: of a packet the app that sent it, of a connection the rule `out`."""
     return f"0x{number:08x}"

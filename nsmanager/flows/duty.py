@@ -15,13 +15,13 @@ from nsmanager.flows.entry import Entry
 from nsmanager.flows.records import flow
 from nsmanager.flows.table import Due, Flows
 from nsmanager.flows.tracked import CT_DELETE, Tracked, listen_for_ends, listen_for_rest
+from nsmanager.marks import DROP_BYTES, DROP_GROUP
 from nsmanager.namespace import Namespace
 from nsmanager.naming import Naming
 from nsmanager.netfilter import Listener, Message
-from nsmanager.nflog import DROP_GROUP, PacketLog
+from nsmanager.nflog import PacketLog
 from nsmanager.place import Place
 
-HEADERS = 128  # bytes copied of a dropped packet: those of IPv6 with some extensions, and ports
 PACKETS_AT_ONCE = 64  # dropped packets that the kernel collects before it tells
 ASKED_IN_A_ROW = 128  # questions to the kernel before events are read
 MOST_TURNS = 16  # of reading before what was read elsewhere is taken
@@ -39,7 +39,7 @@ async def log_flows(ns: Namespace, place: Place, board: Board) -> None:  # noqa:
             contextlib.closing(Tracked()) as tracked,
             listen_for_ends() as ends,
             listen_for_rest() as rest,
-            PacketLog(DROP_GROUP, copied=HEADERS, at_once=PACKETS_AT_ONCE) as dropped,
+            PacketLog(DROP_GROUP, copied=DROP_BYTES, at_once=PACKETS_AT_ONCE) as dropped,
         ):
             watch = _Watch(board, tracked, ends, rest, dropped)
             async with asyncio.TaskGroup() as tasks:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nsmanager.firewall.numbers import halves
 from nsmanager.flows.entry import Entry
 from nsmanager.packets import protocol_name
 from nsmanager.residents import Residents
 from pubsub.topics import Direction, IPFlow, Verdict
 from pubsub.values import IpAddress
-
-RULE_BITS = 16  # of a connection's mark, for the rule of who opened it; above them that of whom it was opened to
-RULE_MASK = (1 << RULE_BITS) - 1
 
 RuleOf = Callable[[int], tuple[str, str] | None]  # a rule's number -> app and rule
 
@@ -23,7 +21,7 @@ def flow(entry: Entry, residents: Residents, rule_of: RuleOf, now: float) -> IPF
     """
     original, reply = entry.original, entry.reply
     # The rules know by which port it came; of connections whose rules aren't in force any more the addresses tell.
-    out, into = rule_of(entry.mark & RULE_MASK), rule_of(entry.mark >> RULE_BITS)
+    out, into = map(rule_of, halves(entry.mark))
     opener = out[0] if out is not None else residents.app(original.source)
     opened = into[0] if into is not None else residents.app(reply.source)
     app, peer, direction = parties(opener, opened)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from nsmanager.item import Item, Key, NotYet, Observed
 from nsmanager.items.link import IFINFOMSG, IFLA_MASTER, RTM_DELLINK
+from nsmanager.namespace import RTM_GETLINK
 from nsmanager.netlink import attribute, attributes, nested, number, u32
 
 if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
 
-RTM_GETLINK, RTM_SETLINK = 18, 19
+RTM_SETLINK = 19
 AF_BRIDGE = 7
 IFLA_AF_SPEC, IFLA_EXT_MASK = 26, 29
 RTEXT_FILTER_BRVLAN = 2

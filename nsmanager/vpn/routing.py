@@ -14,7 +14,7 @@ from nsmanager.item import Item
 from nsmanager.items.link import Link
 from nsmanager.items.route import RT_TABLE_MAIN, Route
 from nsmanager.items.rule import Rule
-from nsmanager.names import BRIDGE, TUNNEL
+from nsmanager.names import BRIDGE, LINK_LOCAL, TUNNEL
 from nsmanager.place import Place
 from pubsub.topics import NamespaceConfig
 
@@ -24,7 +24,6 @@ PREF_TUNNEL = 20
 IF_ID = 1  # of the kernel's IPsec policies; one link serves all tunnels
 LAST_METRIC = 4294967295
 ANYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
-LINK_LOCAL = IPv6Network("fe80::/64")
 
 # Bytes that ESP adds at most, in UDP: a header of IP, 8 of UDP, 8 of ESP, 16 of the IV, 15 to fill a block of AES,
 # 2 of the trailer, and 32 that authenticate (SHA-512).
