@@ -83,3 +83,16 @@ def test_one_manager_is_replaced_and_an_unknown_one_is_told(daemon: Daemon) -> N
     refused = daemon.cli("restart", "managers", "green")
     assert refused.returncode == 3
     assert "no instance green" in refused.stderr
+
+
+def test_the_next_is_replaced_only_when_the_last_ones_successor_is_ready(daemon: Daemon) -> None:
+    before = {one["name"]: one["pid"] for one in daemon.get()}
+    os.kill(before["blue"], signal.SIGSTOP)  # it can't make room
+    try:
+        done = daemon.cli("restart", "managers", "--rolling", "--timeout", "2s")
+    finally:
+        os.kill(before["blue"], signal.SIGCONT)
+    assert done.returncode == 5
+    assert "not replaced after 2 s: instance blue" in done.stderr
+    assert daemon.instance("red")["pid"] == before["red"]
+    wait_until(lambda: daemon.instance("blue")["pid"] not in {0, before["blue"]}, what="blue's successor")
