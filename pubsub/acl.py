@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Self
+
+import msgspec
 
 from pubsub import names
 from pubsub.codec import CodecError, decode
@@ -13,8 +14,7 @@ GRANT_TABLE = "supervisor/BusGrant"
 ROOT = 0  # uid
 
 
-@dataclasses.dataclass(frozen=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """A process at the other end of a connection, as SO_PEERCRED told (unix(7))."""
 
     uid: int
@@ -29,6 +29,13 @@ class Peer:
 
     def __str__(self) -> str:
         return f"{self.uid}:{self.gid}:{self.pid}"
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """What a uid may send a second."""
+
+    messages: int
+    bytes: int
 
 
 class Acl:
@@ -57,6 +64,13 @@ class Acl:
     def is_known(self, uid: int) -> bool:
         """Tell whether the uid may do anything at all."""
         return self.is_full(uid) or uid in self._grants
+
+    def rate_of(self, uid: int) -> Rate | None:
+        """Return what the uid may send a second; None: it isn't bounded."""
+        grant = self._grants.get(uid)
+        if grant is None or self.is_full(uid) or not grant.messages or not grant.bytes:
+            return None
+        return Rate(grant.messages, grant.bytes)
 
     def may_publish(self, uid: int, table: str) -> bool:
         """Tell whether the uid may write the table."""

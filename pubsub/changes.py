@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Generic, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What all have: `table` is the whole name, `scope` its middle part, or empty."""
 
     table: str
     scope: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Created(Told, Generic[T]):
+class Created(Told, Generic[T], frozen=True, kw_only=True):
     """A key that the reader didn't know."""
 
     key: str
     value: T
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Modified(Told, Generic[T]):
+class Modified(Told, Generic[T], frozen=True, kw_only=True):
     """A later value; those in between may have been skipped."""
 
     key: str
@@ -33,28 +31,24 @@ class Modified(Told, Generic[T]):
     old: T
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Deleted(Told, Generic[T]):
+class Deleted(Told, Generic[T], frozen=True, kw_only=True):
     """The key was withdrawn."""
 
     key: str
     old: T
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Synchronized(Told):
+class Synchronized(Told, frozen=True, kw_only=True):
     """All that existed was given; again after each resync. `table` is what was subscribed to."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Restarted(Told):
-    """The table has a new writer."""
+class Restarted(Told, frozen=True, kw_only=True):
+    """The table has a new writer, or the one that was told as gone is back."""
 
     count: int  # writers so far
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Stale(Told):
+class Stale(Told, frozen=True, kw_only=True):
     """The table's writer is gone; its values stay."""
 
     since: float  # seconds since the epoch
@@ -63,16 +57,14 @@ class Stale(Told):
 Change = Created[T] | Modified[T] | Deleted[T] | Synchronized | Restarted | Stale
 
 
-@dataclasses.dataclass(frozen=True)
-class Record(Generic[T]):
+class Record(msgspec.Struct, Generic[T], frozen=True):
     """One record of a stream."""
 
     number: int
     value: T
 
 
-@dataclasses.dataclass(frozen=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """Records that this reader will never see."""
 
     count: int

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 import pubsub
 from pubsub.config.directory import Signature, read_directory, signature
@@ -35,8 +36,7 @@ class ConfigSource(Message, frozen=True, kw_only=True):
     file: str
 
 
-@dataclasses.dataclass(frozen=True)
-class InForce:
+class InForce(msgspec.Struct, frozen=True):
     """What confd published last."""
 
     instances: DefinedInstances

@@ -17,6 +17,7 @@ import zmq
 from pubsub.acl import Acl
 from pubsub.hub_broker import Broker, PeerGone
 from pubsub.hub_memory import Guard
+from pubsub.hub_rates import Rates
 from pubsub.hub_socket import Counter, Doorkeeper, lock, peer_of, router
 from pubsub.limits import MIB
 from pubsub.sockets import descriptor, events
@@ -62,7 +63,8 @@ class Hub:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path, store: Store) -> None:
         self._loop = asyncio.get_running_loop()
         self._acl = Acl(os.geteuid())
-        self._broker = Broker(self._acl, store, self._send)
+        self._rates = Rates(self._acl.rate_of)
+        self._broker = Broker(self._acl, store, self._send, self._rates)
         self._broker.load()
         store.synced = self._soon
         self._doorkeeper = Doorkeeper(context, self._may_enter)
@@ -71,9 +73,10 @@ class Hub:
         self.guard = Guard(self._broker.held, self._counter.end_senders)
         self._scheduled: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._loop.add_reader(descriptor(self._doorkeeper.socket), self._doorkeeper.answer_all)
+        self._later: asyncio.Handle | None = None
+        self._loop.add_reader(descriptor(self._doorkeeper.socket), self._look)
         self._loop.add_reader(descriptor(self._router), self._turn)
-        self._loop.add_reader(descriptor(self._counter.socket), self._counter.count_all)
+        self._loop.add_reader(descriptor(self._counter.socket), self._look)
         self._look()
         self._turn()
 
@@ -81,6 +84,8 @@ class Hub:
         """Do what is due by time."""
         self._look()
         self._broker.tick()
+        for route in self._rates.recovered(time.monotonic()):
+            self._broker.greet(route)
         self._turn()
 
     def close(self) -> None:
@@ -88,18 +93,21 @@ class Hub:
         self._loop.remove_reader(descriptor(self._doorkeeper.socket))
         self._loop.remove_reader(descriptor(self._router))
         self._loop.remove_reader(descriptor(self._counter.socket))
-        for handle in (self._scheduled, self._retry):
+        for handle in (self._scheduled, self._retry, self._later):
             if handle is not None:
                 handle.cancel()
         self._broker.close()
 
     def _may_enter(self, uid: int) -> bool:
-        return self._acl.is_known(uid) and not self.guard.is_blocked(uid)
+        if self.guard.is_blocked(uid) or self._rates.is_shut_out(uid, time.monotonic()):
+            return False
+        return self._acl.is_known(uid)
 
     def _look(self) -> None:
         """See who is at the door; the descriptors tell nothing before the first look."""
-        self._doorkeeper.answer_all()
-        self._counter.count_all()
+        self._later = None
+        if self._doorkeeper.answer_some() | self._counter.count_some():
+            self._later = self._loop.call_soon(self._look)
 
     def _turn(self) -> None:
         """Read some, do it, write it down, tell it. The descriptor is edge-triggered: look again at what is left."""
@@ -124,6 +132,11 @@ class Hub:
             peer = peer_of(parts[-1])
         except (ValueError, zmq.ZMQError):
             self._broker.drop(None, "no identity")
+            return
+        now = time.monotonic()
+        if not self._rates.admit(peer.uid, parts[0].bytes, len(parts[-1].buffer), now):
+            if self._rates.excessive(peer.uid, now):
+                self._counter.end(peer.uid)
             return
         if len(parts) == HUB_PARTS:
             self._broker.receive(parts[0].bytes, peer, parts[1].bytes)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pubsub import wire
 from pubsub.acl import GRANT_TABLE, Acl, Peer
 from pubsub.hub_owners import Owners
+from pubsub.hub_rates import Rates
 from pubsub.hub_readers import Readers
 from pubsub.hub_session import Session
 from pubsub.hub_status import Status
@@ -37,7 +38,7 @@ class PeerGone(Exception):  # noqa: N818  # says what happened
 class Broker:
     """All tables and sessions of one hub."""
 
-    def __init__(self, acl: Acl, store: Store, send: Send) -> None:
+    def __init__(self, acl: Acl, store: Store, send: Send, rates: Rates) -> None:
         self.epoch = random.getrandbits(52) | 1  # of this process; 53 bits are exact in every language
         self.malformed = 0  # frames dropped
         self.sessions: dict[bytes, Session] = {}  # by route
@@ -48,7 +49,7 @@ class Broker:
         self._watcher = Watcher(self._process_ended)
         self._readers = Readers(acl)
         self._owners = Owners(acl, store, self._watcher, self._readers)
-        self._status = Status(self._readers)
+        self._status = Status(self._readers, rates)
         self._awake: dict[Session, None] = {}
         self._beat_at = time.monotonic() + BEAT_INTERVAL
 
@@ -64,7 +65,7 @@ class Broker:
             self._end(session)  # another connection took the route of a broken one
             session = None
         if not data:
-            self._greet(route)
+            self.greet(route)
             return
         try:
             frame = wire.decode_to_hub(data)
@@ -128,7 +129,8 @@ class Broker:
         self._store.close()
         self._watcher.close()
 
-    def _greet(self, route: bytes) -> None:
+    def greet(self, route: bytes) -> None:
+        """Have the client begin anew, with all that it has: it just came, or was not heard for a while."""
         old = self.sessions.get(route)
         if old is not None:
             self._lose(old)

@@ -49,8 +49,9 @@ class Feed:
         self.wake(self)
 
     def tell(self, marker: Marker) -> None:
-        """Note something else about the table."""
+        """Note something else about the table, as what was told last of its writer: the last word must be true."""
         self._queue[marker] = None
+        self._queue.move_to_end(marker)
         self.wake(self)
 
     def has_more(self) -> bool:

@@ -23,6 +23,7 @@ from pubsub.limits import CONNECTIONS_LIMIT, FRAME_LIMIT, QUEUE_LIMIT, RECEIVE_L
 from pubsub.sockets import events
 
 BACKLOG = 1024  # connections that wait to be accepted; all managers come back at once after a restart
+TURN = 64  # connections that come or go before messages have their turn: who knocks for ever stops nobody
 HANDSHAKE_TIMEOUT = 5000  # milliseconds for a peer to say who it is
 EVENT = struct.Struct("=HI")  # kind and value, zmq_socket_monitor(3)
 CREDENTIALS = struct.Struct("=iII")  # pid, uid, gid, unix(7)
@@ -69,14 +70,17 @@ class Doorkeeper:
         self.socket.bind(ZAP_ENDPOINT)
         self._is_known = is_known
 
-    def answer_all(self) -> None:
-        """Answer the requests that wait."""
-        while events(self.socket) & zmq.POLLIN:
+    def answer_some(self) -> bool:
+        """Answer requests that wait, but not for ever: tell whether there are more."""
+        for _ in range(TURN):
+            if not events(self.socket) & zmq.POLLIN:
+                return False
             version, request, _domain, address, *_ = self.socket.recv_multipart()
             user = address.removeprefix(b"localhost:")
             known = self._is_known(Peer.parse(user.decode()).uid)
             status = (b"200", b"OK", user) if known else (b"400", b"no grant", b"")
             self.socket.send_multipart([version, request, *status, b""])
+        return True
 
 
 class Counter:
@@ -91,15 +95,18 @@ class Counter:
         self._is_full = is_full
         self._uids: dict[int, int] = {}  # by descriptor
 
-    def count_all(self) -> None:
-        """Take note of the connections that came and went."""
-        while events(self.socket) & zmq.POLLIN:
+    def count_some(self) -> bool:
+        """Take note of connections that came and went, but not for ever: tell whether there are more."""
+        for _ in range(TURN):
+            if not events(self.socket) & zmq.POLLIN:
+                return False
             event, _address = self.socket.recv_multipart()
             kind, descriptor = EVENT.unpack(event)
             if kind == zmq.EVENT_ACCEPTED:
                 self._accepted(descriptor)
             else:
                 self._uids.pop(descriptor, None)
+        return True
 
     def end_senders(self) -> set[int]:
         """End all connections of uids without full rights that have sent what isn't read yet; return those uids."""
@@ -108,6 +115,12 @@ class Counter:
             if uid in senders:
                 _shut(descriptor)
         return senders
+
+    def end(self, uid: int) -> None:
+        """End all connections of a uid."""
+        for descriptor, owner in self._uids.items():
+            if owner == uid:
+                _shut(descriptor)
 
     def _accepted(self, descriptor: int) -> None:
         try:

@@ -13,7 +13,9 @@ import msgspec
 from pubsub import codec
 from pubsub.config.convert import NONE_WORDS, field_types, required_fields
 from pubsub.config.rules import APP_NAME_LENGTH, INSTANCE_NAME_LENGTH, LABEL, MTU_RANGE
+from pubsub.config.rules_limits import RANGES
 from pubsub.config.rules_uplinks import COST_RANGE, PROBE_COUNTS
+from pubsub.config.rules_wireguard import KEEPALIVE_RANGE, PORT_RANGE
 from pubsub.config.rules_words import IFNAME, IFNAME_LENGTH
 from pubsub.fields import field_comments
 from pubsub.topics import NetworkInstanceConfig, SupervisorSettings, UplinkConfig
@@ -30,6 +32,8 @@ from pubsub.values import (
     PortMap,
     PortRange,
     Rate,
+    Size,
+    WireguardKey,
 )
 
 SCHEMA_ADDRESS = "https://json-schema.org/draft/2020-12/schema"
@@ -60,6 +64,11 @@ _TEXTS: dict[type, JsonSchema] = {
     },
     IpAddress: {"type": "string", "pattern": r"^[0-9a-fA-F:.]+$", "description": "address of either family"},
     PeerAddress: {"type": "string", "pattern": r"^[0-9a-fA-F:.]+$", "description": "address of the peer, no name"},
+    WireguardKey: {
+        "type": "string",
+        "pattern": r"^[A-Za-z0-9+/]{43}=$",
+        "description": "public key of WireGuard, as `wg pubkey` prints it",
+    },
     Network: {
         "type": "string",
         "pattern": r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
@@ -75,6 +84,7 @@ _TEXTS: dict[type, JsonSchema] = {
         "pattern": r"^[0-9]{1,9} ?(bytes|kbytes|mbytes)?/[smh]$",
         "description": "packets or bytes in a time, as 5/s, 300/m or 100kbytes/s",
     },
+    Size: {"type": ["string", "integer"], "pattern": r"^[0-9]{1,15}[KMGT]?$", "description": "as 512K, 256M, 2G"},
     Interval: {
         "type": ["string", "number"],
         "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$",
@@ -106,6 +116,9 @@ _LIMITS: dict[tuple[str, str], JsonSchema] = {
         for probe in ("NextHopProbe", "EndpointProbe")
         for field in ("down", "up")
     },
+    **{("LimitsConfig", field): {"minimum": least, "maximum": most} for field, (least, most) in RANGES.items()},
+    ("WireguardPeer", "port"): {"minimum": PORT_RANGE[0], "maximum": PORT_RANGE[1]},
+    ("WireguardPeer", "keepalive"): {"minimum": int(KEEPALIVE_RANGE[0]), "maximum": int(KEEPALIVE_RANGE[1])},
     ("Attachment", "tap"): {"maxLength": IFNAME_LENGTH},
     ("Attachment", "container"): {"minimum": 1},
 }

@@ -184,8 +184,8 @@ class Subscription(Reader[Change[T]], Generic[T]):
         self._starts[table] = starts
         if since and since != self._stale.get(table):
             self._waiting[table, Note.STALE] = since
-        elif not since:
-            self._waiting.pop((table, Note.STALE), None)
+        elif not since and self._waiting.pop((table, Note.STALE), None) is None and self._stale.get(table):
+            self._waiting[table, Note.RESTARTED] = starts  # the reader takes its writer for gone
         self._stale[table] = since
 
     def _next_change(self, waiting: Waiting, value: bytes | float | None) -> Change[T] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -12,6 +13,8 @@ ENDPOINT_PORTS = {"icmp": 0, "tcp": 0, "http": 80}  # by scheme: the port where 
 UPLINK_WORD = r"[A-Za-z_][A-Za-z0-9_.@-]{0,31}"  # an uplink's ifname or label; no digit first: `80:80` has no uplink
 RATE_UNITS = ("", "bytes", "kbytes", "mbytes")  # what a rate counts, in nft's words; empty: packets
 RATE_PERIODS = {"s": "second", "m": "minute", "h": "hour"}  # with nft's words
+SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}  # bytes
+WIREGUARD_KEY_BYTES = 32  # of Curve25519
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
@@ -184,6 +187,29 @@ class PeerAddress(IpAddress):
             ) from None
 
 
+class WireguardKey(Text):
+    """A public key of WireGuard, as `wg pubkey` writes it."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read 44 characters of base64. Raises ValueError with the remedy."""
+        try:
+            found = cls(base64.b64decode(text, validate=True))
+        except ValueError:
+            found = cls(b"")
+        if len(found.raw) != WIREGUARD_KEY_BYTES or str(found) != text:
+            raise ValueError("not a key of WireGuard; write the 44 characters that `wg pubkey` prints")
+        return found
+
+    def __str__(self) -> str:
+        return base64.b64encode(self.raw).decode()
+
+
 class PortRange(Text):
     """One port or `first-last`, both inclusive."""
 
@@ -230,6 +256,24 @@ class Rate(Text):
 
     def __str__(self) -> str:
         return f"{self.amount}{self.unit}/{self.period}"
+
+
+class Size(int):
+    """Bytes, written as `512K`, `256M` or `2G`: each unit is 1024 of the one before."""
+
+    @classmethod
+    def parse(cls, text: str | int) -> Self:
+        """Read a number with its unit; a bare number is bytes. Raises ValueError with the remedy."""
+        match = re.fullmatch(r"(\d{1,15})([KMGT]?)", str(text))
+        if not match:
+            raise ValueError("not a size; write a number and K, M or G, as 256M")
+        return cls(int(match[1]) * SIZE_UNITS.get(match[2], 1))
+
+    def __str__(self) -> str:
+        for unit, size in reversed(SIZE_UNITS.items()):
+            if int(self) and not int(self) % size:
+                return f"{int(self) // size}{unit}"
+        return str(int(self))
 
 
 class Duration(int):

@@ -33,12 +33,16 @@ from pubsub.values import (
     PortMap,
     PortRange,
     Rate,
+    Size,
+    WireguardKey,
 )
 
 NODE_LIMIT = 50_000  # visited in one instance; aliases can blow a small file up to billions
 
 INTEGERS = (-(2**63), 2**63 - 1)  # what every reader of msgpack takes
 TOO_LARGE = "too large"
+
+MESSAGE_LIMIT = 400  # characters; a value that it names may have megabytes
 
 _BOOL = "tag:yaml.org,2002:bool"
 _INT = "tag:yaml.org,2002:int"
@@ -57,9 +61,11 @@ _EXAMPLES: dict[type, tuple[str, str]] = {
     Interval: ("an interval", "write a number and ms, s or m, as 500ms"),
     IpAddress: ("an address", "write it as 10.1.0.1 or 2001:db8::1"),
     PeerAddress: ("an address", "write it as 203.0.113.1"),
+    WireguardKey: ("a key of WireGuard", "write the 44 characters that `wg pubkey` prints"),
     Network: ("a network", "write ADDRESS/PREFIXLEN, as 10.1.0.0/24 or 2001:db8::/32"),
     PortRange: ("a port", "write a number, as 80, or FIRST-LAST, as 8000-8100"),
     Rate: ("a rate", "write packets or bytes in a time, as 5/s, 300/m or 100kbytes/s"),
+    Size: ("a size", "write a number and K, M or G, as 256M"),
     Endpoint: ("an endpoint", "write icmp://ADDRESS, tcp://ADDRESS:PORT or http://ADDRESS/PATH"),
     MacAddress: ("a MAC address", "write six hexadecimal pairs, as 02:00:00:00:00:01"),
     int: ("a whole number", "write digits without quotes"),
@@ -106,8 +112,8 @@ class Converter:
                 uplink=self.uplink,
                 field=".".join(path),
                 value=place.value,
-                message=message,
-                remedy=remedy,
+                message=shortened(message),
+                remedy=shortened(remedy),
             )
         )
 
@@ -248,6 +254,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(words)}"
+
+
+def shortened(text: str) -> str:
+    """Return a message whose middle is left out where it is long: its end says what is wrong."""
+    half = MESSAGE_LIMIT // 2
+    return text if len(text) <= MESSAGE_LIMIT else f"{text[:half]} … {text[-half:]}"
 
 
 def _without_none(type_: Any) -> tuple[Any, bool]:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Generic, TypeVar
 
+import msgspec
+
 from pubsub.config.convert import BROKEN, Converter, Path, Place
 from pubsub.config.document import DocumentError, Node, line_of, parse, quote
 from pubsub.config.rules import validate, validate_all
@@ -21,8 +23,7 @@ EXTENSION_PREFIX = "x-"  # top keys for anchors and notes, as in Compose files
 C = TypeVar("C", NetworkInstanceConfig, UplinkConfig)
 
 
-@dataclasses.dataclass(frozen=True)
-class Defined(Generic[C]):
+class Defined(msgspec.Struct, Generic[C], frozen=True):
     """A valid instance or uplink, and where it stands."""
 
     file: str
@@ -34,8 +35,7 @@ DefinedInstances = Mapping[str, Defined[NetworkInstanceConfig]]
 DefinedUplinks = Mapping[str, Defined[UplinkConfig]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True):
     """All that a set of files says. Made by `read_files`."""
 
     instances: DefinedInstances  # what is valid

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pubsub import codec
 from pubsub.config.rules_apps import check_rules, mapped_ports
 from pubsub.config.rules_attach import check_attached_together, check_attachments
+from pubsub.config.rules_limits import check_limits
 from pubsub.config.rules_routes import check_routes
 from pubsub.config.rules_settings import INSTANCE_PREFIXLEN6
 from pubsub.config.rules_switch import check_switch
@@ -66,6 +67,7 @@ def validate(
         *_apps(config),
         *check_attachments(config),
         *check_rules(config),
+        *check_limits(config.limits),
         *_size(config),
     ]
     return tuple(Finding(name, *finding) for finding in found)

@@ -10,7 +10,7 @@ from pubsub.topics import Attachment, InstanceType, NetworkInstanceConfig, Uplin
 
 ATTACHABLE = ("container", "netns", "tap", "link")  # fields of an Attachment of which one is set
 NETNS_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}")  # a file name that no shell reads otherwise
-INSIDE = ("lo", "br0", "up0", "ipsec0")  # what an instance has of its own
+INSIDE = ("lo", "br0", "up0", "ipsec0", "wg0")  # what an instance has of its own
 INSIDE_PREFIXES = ("p-", "v-")
 
 Claim = tuple[Path, tuple[object, ...], str]  # the field that names it, what it is, and that in words

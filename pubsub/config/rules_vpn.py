@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePosixPath
 
+from pubsub.config.rules_wireguard import check_wireguard
 from pubsub.config.rules_words import Findings, Path
-from pubsub.topics import InstanceType, IpsecConnection, Ipv6Mode, NetworkInstanceConfig, SupervisorSettings
+from pubsub.topics import (
+    InstanceType,
+    IpsecConnection,
+    Ipv6Mode,
+    NetworkInstanceConfig,
+    SupervisorSettings,
+    WireguardConfig,
+    WireguardPeer,
+)
 from pubsub.values import Duration, Interval
 
 CONNECTION_NAME_LENGTH = 32  # of the file names of its secrets
@@ -27,20 +36,23 @@ def check_vpn(config: NetworkInstanceConfig, settings: SupervisorSettings) -> Fi
         if config.vpn is not None:
             yield ("vpn",), f"a {config.type} instance has no tunnels", "add `type: vpn`, or remove `vpn`"
         return
-    if not _connections(config):
+    if not _connections(config) and _wireguard(config) is None:
         message = "a vpn instance without a connection reaches nothing"
-        yield ("vpn",), message, "add `vpn: {connections: {NAME: {remote: …, remote_subnets: […]}}}`"
+        yield ("vpn",), message, "add `vpn: {connections: {NAME: {remote: …, remote_subnets: […]}}}`, or `wireguard`"
     yield from _excluded(config)
     taken: list[tuple[IPv4Network | IPv6Network, str]] = []
-    for name, connection in config.vpn.connections.items() if config.vpn is not None else ():
-        path = ("vpn", "connections", name)
+    for path, name, tunnel in _tunnels(config):
         if not CONNECTION_NAME.fullmatch(name) or len(name) > CONNECTION_NAME_LENGTH:
             remedy = f"use a-z, 0-9 and -, at most {CONNECTION_NAME_LENGTH} characters, and no - at either end"
             yield path, f"{name!r} can't be a connection's name", remedy
-        yield from _remote(path, connection, config, settings)
-        yield from _networks(path, name, connection, config, taken)
-        yield from _proof(path, connection)
-        yield from _negotiation(path, connection)
+        yield from _remote(path, tunnel, config, settings)
+        yield from _networks(path, name, tunnel, config, taken)
+        if isinstance(tunnel, IpsecConnection):
+            yield from _own_networks(path, tunnel, config)
+            yield from _proof(path, tunnel)
+            yield from _negotiation(path, tunnel)
+    yield from check_wireguard(config)
+    yield from _files(config)
 
 
 def _excluded(config: NetworkInstanceConfig) -> Findings:
@@ -58,7 +70,7 @@ def _excluded(config: NetworkInstanceConfig) -> Findings:
         for index, rule in enumerate(app.rules or ()):
             if rule.portmap is not None:
                 yield ("apps", name, "rules", str(index), "portmap"), message, remedy
-    reached = [one.network for tunnel in _connections(config) for one in tunnel.remote_subnets]
+    reached = [one.network for _, _, tunnel in _tunnels(config) for one in tunnel.remote_subnets]
     for index, server in enumerate(config.dns.servers):
         if not any(server in network for network in reached):
             message = f"no tunnel leads to the DNS server {server}"
@@ -70,9 +82,9 @@ def _excluded(config: NetworkInstanceConfig) -> Findings:
 
 
 def _remote(
-    path: Path, connection: IpsecConnection, config: NetworkInstanceConfig, settings: SupervisorSettings
+    path: Path, tunnel: IpsecConnection | WireguardPeer, config: NetworkInstanceConfig, settings: SupervisorSettings
 ) -> Findings:
-    path, address = (*path, "remote"), connection.remote.ip
+    path, address = (*path, "remote"), tunnel.remote.ip
     scoped = address.version == 6 and address.is_link_local
     if address.is_multicast or address.is_loopback or address.is_unspecified or scoped:
         yield path, f"{address} can't be a peer: it is no host outside", "write the address of the peer's gateway"
@@ -87,14 +99,14 @@ def _remote(
 def _networks(
     path: Path,
     name: str,
-    connection: IpsecConnection,
+    tunnel: IpsecConnection | WireguardPeer,
     config: NetworkInstanceConfig,
     taken: list[tuple[IPv4Network | IPv6Network, str]],
 ) -> Findings:
-    """Yield what is wrong with the traffic selectors. `taken`: those of the connections before, and whose."""
-    if not connection.remote_subnets:
+    """Yield what is wrong with the networks behind a peer. `taken`: those of the connections before, and whose."""
+    if not tunnel.remote_subnets:
         yield (*path, "remote_subnets"), "the tunnel leads nowhere", "write the networks behind the peer"
-    for index, selector in enumerate(connection.remote_subnets):
+    for index, selector in enumerate(tunnel.remote_subnets):
         here, network = (*path, "remote_subnets", str(index)), selector.network
         own = next((one for one in (config.subnet, config.subnet6) if one and _inside(network, one)), None)
         if own is not None:
@@ -106,6 +118,9 @@ def _networks(
         if network.version == 6 and config.ipv6 is Ipv6Mode.OFF:
             yield here, f"{network} is reached by IPv6, and `ipv6: off` has none", "remove `ipv6: off`, or the network"
         taken.append((network, name))
+
+
+def _own_networks(path: Path, connection: IpsecConnection, config: NetworkInstanceConfig) -> Findings:
     for index, selector in enumerate(connection.local_subnets):
         own = config.subnet if selector.network.version == 4 else config.subnet6
         if own is not None and not _overlap(selector.network, own):
@@ -131,10 +146,6 @@ def _proof(path: Path, connection: IpsecConnection) -> Findings:
         missing = " and ".join(f"`{field}`" for field in PROOFS if field not in written)
         message = "nothing proves to the peer who we are" if not written else f"{missing} is missing"
         yield path, message, "add `secret_file`, or `certificate_file`, `key_file` and `ca_file`"
-    for field in FILES:
-        file = getattr(connection, field)
-        if file and (not PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts):
-            yield (*path, field), f"{file!r} is no absolute path", "write the path from /, without `..`"
     if connection.secret_file and not connection.local_id:
         message = "a shared secret belongs to names, and behind NAT our address tells the peer nothing"
         yield (*path, "local_id"), message, "add `local_id: NAME`, as the peer knows us"
@@ -161,9 +172,37 @@ def _negotiation(path: Path, connection: IpsecConnection) -> Findings:
 
 def secret_files(config: NetworkInstanceConfig) -> Iterator[str]:
     """Yield the files that an instance names, which only root may read."""
-    for connection in _connections(config):
-        yield from (path for field in FILES if (path := getattr(connection, field)))
+    yield from (file for _, file in _named_files(config))
 
 
-def _connections(config: NetworkInstanceConfig) -> tuple[IpsecConnection, ...]:
-    return tuple(config.vpn.connections.values()) if config.vpn is not None else ()
+def _files(config: NetworkInstanceConfig) -> Findings:
+    for path, file in _named_files(config):
+        if not PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+            yield path, f"{file!r} is no absolute path", "write the path from /, without `..`"
+
+
+def _named_files(config: NetworkInstanceConfig) -> Iterator[tuple[Path, str]]:
+    for path, _, tunnel in _tunnels(config):
+        for field in FILES if isinstance(tunnel, IpsecConnection) else ("secret_file",):
+            if file := getattr(tunnel, field):
+                yield (*path, field), file
+    wireguard = _wireguard(config)
+    if wireguard is not None:
+        yield ("vpn", "wireguard", "key_file"), wireguard.key_file
+
+
+def _tunnels(config: NetworkInstanceConfig) -> Iterator[tuple[Path, str, IpsecConnection | WireguardPeer]]:
+    """Yield all tunnels: where each is written, its name, and itself."""
+    for name, connection in _connections(config).items():
+        yield ("vpn", "connections", name), name, connection
+    wireguard = _wireguard(config)
+    for name, peer in wireguard.peers.items() if wireguard is not None else ():
+        yield ("vpn", "wireguard", "peers", name), name, peer
+
+
+def _connections(config: NetworkInstanceConfig) -> dict[str, IpsecConnection]:
+    return config.vpn.connections if config.vpn is not None else {}
+
+
+def _wireguard(config: NetworkInstanceConfig) -> WireguardConfig | None:
+    return config.vpn.wireguard if config.vpn is not None else None

@@ -13,6 +13,7 @@ from pubsub.topics.base import (
 )
 from pubsub.topics.bus import (
     BusGrant,
+    BusUse,
     TableStatus,
 )
 from pubsub.topics.instances import (
@@ -23,7 +24,6 @@ from pubsub.topics.instances import (
     DhcpConfig,
     Direction,
     DnsConfig,
-    IpsecConnection,
     Ipv6Mode,
     LogConfig,
     NetworkInstanceConfig,
@@ -31,7 +31,11 @@ from pubsub.topics.instances import (
     Rule,
     StaticRoute,
     SwitchConfig,
-    VpnConfig,
+)
+from pubsub.topics.limits import (
+    InstanceResources,
+    LimitsConfig,
+    ResourceUse,
 )
 from pubsub.topics.namespaces import (
     AppRoute,
@@ -41,8 +45,10 @@ from pubsub.topics.namespaces import (
     NamespaceConfig,
     NamespaceLink,
     NamespaceOutlook,
+    NamespacePeer,
     NamespaceStatus,
     NamespaceTunnel,
+    NamespaceWireguard,
     ServiceStatus,
     TunnelStatus,
 )
@@ -77,6 +83,12 @@ from pubsub.topics.uplinks import (
     NextHopProbe,
     UplinkConfig,
 )
+from pubsub.topics.vpn import (
+    IpsecConnection,
+    VpnConfig,
+    WireguardConfig,
+    WireguardPeer,
+)
 
 # In the order of the reference: what people write, what managers are told, what everybody reads.
 __all__ = [  # noqa: RUF022
@@ -100,7 +112,10 @@ __all__ = [  # noqa: RUF022
     "AppConfig",
     "SwitchConfig",
     "LogConfig",
+    "LimitsConfig",
     "IpsecConnection",
+    "WireguardPeer",
+    "WireguardConfig",
     "VpnConfig",
     "NetworkInstanceConfig",
     "SupervisorSettings",
@@ -109,6 +124,8 @@ __all__ = [  # noqa: RUF022
     "NamespaceApp",
     "AppRoute",
     "NamespaceTunnel",
+    "NamespacePeer",
+    "NamespaceWireguard",
     "NamespaceConfig",
     "NamespaceOutlook",
     "Lease",
@@ -119,7 +136,9 @@ __all__ = [  # noqa: RUF022
     "InterfaceCounters",
     "RuleCounters",
     "ServiceCounters",
+    "ResourceUse",
     "NetworkInstanceMetrics",
+    "InstanceResources",
     "NetworkMetrics",
     "Verdict",
     "IPFlow",
@@ -134,5 +153,6 @@ __all__ = [  # noqa: RUF022
     "ProbeStatus",
     "DeviceNetworkStatus",
     "BusGrant",
+    "BusUse",
     "TableStatus",
 ]

@@ -10,6 +10,20 @@ class BusGrant(Message, frozen=True, kw_only=True):
 
     publish: tuple[str, ...] = ()  # names of tables; `*` stands for one part
     subscribe: tuple[str, ...] = ()
+    messages: int = 0  # that it may send a second; 0: any number
+    bytes: int = 0  # likewise
+
+
+class BusUse(Message, frozen=True, kw_only=True):
+    """What a uid without full rights sends. Published by the hub as `hub/BusUse`; the key is the uid.
+
+    Who sends little, and never had more than it may, has no row.
+    """
+
+    messages: int = 0  # a second
+    bytes: int = 0  # a second
+    dropped: int = 0  # messages over its limit so far; what they said was told again later
+    shut_out: int = 0  # how often it went on, and was not let in for a while
 
 
 class TableStatus(Message, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ import enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from pubsub.topics.base import InstanceType, Message
-from pubsub.values import AddressRange, Duration, Interval, MacAddress, Network, PeerAddress, PortMap, PortRange, Rate
+from pubsub.topics.limits import LimitsConfig
+from pubsub.topics.vpn import VpnConfig
+from pubsub.values import AddressRange, Duration, MacAddress, Network, PortMap, PortRange, Rate
 
 
 class Ipv6Mode(enum.StrEnum):
@@ -129,34 +131,6 @@ class LogConfig(Message, frozen=True, kw_only=True):
     dns: bool = False  # a record of each DNS query of an app, see DnsQuery
 
 
-class IpsecConnection(Message, frozen=True, kw_only=True):
-    """A tunnel by IKEv2 (RFC 7296) to one peer. The key is its name. Proof is `secret_file`, or the other three files.
-
-    Files belong to root and only root may read them.
-    """
-
-    remote: PeerAddress
-    remote_subnets: tuple[Network, ...]  # what is reached by it
-    local_subnets: tuple[Network, ...] = ()  # what the peer reaches by it; default: the instance's subnet, and subnet6
-    secret_file: str = ""  # the shared secret (PSK): the file's text without its last newline
-    certificate_file: str = ""  # PEM
-    key_file: str = ""  # of the certificate, PEM without a passphrase
-    ca_file: str = ""  # who signed the peer's certificate, PEM
-    local_id: str = ""  # how we call ourselves: a name, an address, a DN; default: the certificate's subject
-    remote_id: str = ""  # how the peer must call itself; default: its address
-    proposals: tuple[str, ...] = ()  # for IKE, in strongSwan's words; default: AES-256 with ECDH or MODP groups
-    esp_proposals: tuple[str, ...] = ()  # for ESP
-    dpd: Interval = Interval(10.0)  # of silence until the peer is asked whether it lives
-    rekey: Duration = Duration(3600)  # until ESP gets new keys
-    rekey_ike: Duration = Duration(4 * 3600)
-
-
-class VpnConfig(Message, frozen=True, kw_only=True):
-    """The tunnels of a VPN instance: its only ways out."""
-
-    connections: dict[str, IpsecConnection] = {}
-
-
 class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     """One network instance as its user wants it. The key is its name."""
 
@@ -173,5 +147,6 @@ class NetworkInstanceConfig(Message, frozen=True, kw_only=True):
     dns: DnsConfig = DnsConfig()
     switch: SwitchConfig = SwitchConfig()
     log: LogConfig = LogConfig()
+    limits: LimitsConfig = LimitsConfig()
     vpn: VpnConfig | None = None  # of type vpn only
     apps: dict[str, AppConfig] = {}

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 from pubsub.topics.base import InstanceType, Message
 from pubsub.topics.instances import Dhcp6Mode, LogConfig, Route, Rule
-from pubsub.values import AddressRange, Duration, Interval, IpAddress, MacAddress, Network, PortMap
+from pubsub.topics.limits import LimitsConfig
+from pubsub.values import AddressRange, Duration, Interval, IpAddress, MacAddress, Network, PortMap, WireguardKey
 
 
 class NamespaceLink(Message, frozen=True, kw_only=True):
@@ -61,6 +62,25 @@ class NamespaceTunnel(Message, frozen=True, kw_only=True):
     secrets: str = ""  # changes when one of the files does, and tells nothing of what is in it; empty: one is missing
 
 
+class NamespacePeer(Message, frozen=True, kw_only=True):
+    """A tunnel by WireGuard, every choice made."""
+
+    name: str
+    public_key: WireguardKey
+    remote: IpAddress
+    port: int
+    remote_subnets: tuple[Network, ...]
+    keepalive: Duration
+    shared_secret: bool = False  # there is one beside the keys
+
+
+class NamespaceWireguard(Message, frozen=True, kw_only=True):
+    """The WireGuard link of an instance. Its secrets lie in the instance's folder."""
+
+    peers: tuple[NamespacePeer, ...]
+    secrets: str = ""  # as a tunnel's
+
+
 class NamespaceConfig(Message, frozen=True, kw_only=True):
     """All that a manager needs to know, every choice made. The key is the instance's name."""
 
@@ -86,8 +106,20 @@ class NamespaceConfig(Message, frozen=True, kw_only=True):
     lldp: bool = False
     uplinks: tuple[str, ...] = ()  # of the ifnames and labels that rules name, those of the uplinks in use
     log: LogConfig = LogConfig()
-    tunnels: tuple[NamespaceTunnel, ...] = ()  # of type vpn
+    limits: LimitsConfig = LimitsConfig()
+    tunnels: tuple[NamespaceTunnel, ...] = ()  # of type vpn, by IPsec
+    wireguard: NamespaceWireguard | None = None  # of type vpn
     tunnel_mtu: int = 0  # bytes that fit into a packet through a tunnel; 0: none is planned
+
+    @property
+    def sealed(self) -> bool:
+        """Tell whether only tunnels lead out."""
+        return bool(self.tunnels) or self.wireguard is not None
+
+    @property
+    def peers(self) -> tuple[NamespacePeer, ...]:
+        """Return the tunnels by WireGuard."""
+        return self.wireguard.peers if self.wireguard is not None else ()
 
     @property
     def apps_mtu(self) -> int:
@@ -139,15 +171,18 @@ class TunnelStatus(Message, frozen=True, kw_only=True):
     """A tunnel as it is."""
 
     name: str
-    up: bool  # packets pass
+    up: bool  # packets pass; by WireGuard: the peers have agreed upon keys that are still valid
     reason: str = ""  # why they don't
     local: str = ""  # address:port, of the instance's link; NAT on the way changes it
     remote: str = ""  # address:port
+    kind: str = "ipsec"  # or `wireguard`
     esp: str = ""  # who encrypts: `kernel` or `user space`
-    cipher: str = ""  # of ESP, as AES_GCM_16-256
+    cipher: str = ""  # as AES_GCM_16-256
     networks: tuple[str, ...] = ()  # as `10.1.0.0/24 === 10.2.0.0/24`
     since: float = 0.0  # seconds since the epoch when the peers proved to each other who they are
-    sent_bytes: int = 0  # over all its ESP associations since the manager was born, and of those that it found
+    handshake: float = 0.0  # seconds since the epoch of WireGuard's last one; 0: none yet
+    public_key: str = ""  # of WireGuard: ours, which the peer must know
+    sent_bytes: int = 0  # over all ESP associations that the manager knew; by WireGuard since the link was made
     sent_packets: int = 0
     received_bytes: int = 0
     received_packets: int = 0

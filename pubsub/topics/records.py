@@ -6,6 +6,7 @@ import enum
 
 from pubsub.topics.base import Message
 from pubsub.topics.instances import Direction
+from pubsub.topics.limits import ResourceUse
 from pubsub.values import IpAddress
 
 
@@ -46,13 +47,15 @@ class NetworkInstanceMetrics(Message, frozen=True, kw_only=True):
     rules: tuple[RuleCounters, ...] = ()
     services: tuple[ServiceCounters, ...] = ()
     connections: int = 0  # tracked now
+    resources: tuple[ResourceUse, ...] = ()  # of those that the kernel counts in the namespace
 
 
 class NetworkMetrics(Message, frozen=True, kw_only=True):
-    """What passed the host's uplinks. The only key is `host`."""
+    """What passed the host's uplinks, and how full the kernel's tables for all are. The only key is `host`."""
 
     at: float = 0.0  # seconds since the epoch
     interfaces: tuple[InterfaceCounters, ...] = ()
+    tables: tuple[ResourceUse, ...] = ()  # connections; neighbours, where the host's namespace is the initial one
 
 
 class Verdict(enum.StrEnum):
