@@ -28,6 +28,7 @@ LOOK = 5.0  # seconds between two looks at what passed; what happens is heard at
 CHARON_RETRY = 0.2  # seconds between two tries to reach charon, while there is none
 FIRST_PAUSE = 1.0  # seconds after a failed start of a tunnel until the next; doubled each time
 LAST_PAUSE = 15.0  # seconds
+KIND = "ipsec"
 
 log = logging.getLogger("nsmanager")
 
@@ -239,7 +240,7 @@ class _Tunnels:
             if before.get(one.name) != (one.up, one.reason):
                 log.info("tunnel %s: %s", one.name, "up" if one.up else f"down: {one.reason}")
         self.told = tuple(found)
-        self._board.tell_tunnels(self.told)
+        self._board.tell_tunnels(self.told, KIND)
 
     def _hear(self, kind: str, message: Mapping[str, Any]) -> None:
         """Take an event of charon's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PREFIX = "vpn-"  # of all these files
 SECRET, CERTIFICATE, KEY, AUTHORITY = "psk", "crt", "key", "ca"
+WIREGUARD_KEY, WIREGUARD_SECRET = "wg-key", "wg-psk"  # of the link, and of a peer
 
 
 def secret_file(tunnel: str, kind: str) -> str:
