@@ -4,6 +4,9 @@ An app sends with its own MAC address only, and with its own addresses: the plan
 outside or from the app itself (SLAAC, RFC 8981) up to a few that nobody had before it. It answers ARP and neighbour
 discovery for these only, and is no DHCP server and no router of IPv6. Ports that are no app's aren't checked.
 
+What an app makes of its ports outside may be a loop: of what is for many each port lets so much in a second, and what
+is for one leaves by the port of that one only.
+
 The sets `seen4-APP` and `seen6-APP` hold what an app took that way, and are what is known of its addresses.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from nsmanager.firewall import limits
 from nsmanager.firewall.entries import app_numbers, watched
 from nsmanager.firewall.numbers import OTHER_PORT, high, low
 from nsmanager.firewall.words import chain, indented, map_of, one_of, set_of
@@ -32,7 +36,7 @@ TAKEN_FIELDS = {
 APP = """
 	chain from-{name} {{
 		meta mark set {mark}
-{mac}		ether type vmap {{ arp : goto arp-{name}, ip : goto ip-{name}, ip6 : goto ip6-{name} }}
+{mac}{storm}		ether type vmap {{ arp : goto arp-{name}, ip : goto ip-{name}, ip6 : goto ip6-{name} }}
 {other}		goto spoofing
 	}}
 
@@ -47,11 +51,12 @@ APP = """
 
 	chain ip-{name} {{
 		udp sport 67 goto spoofing
-		ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
+{dhcp}		ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
 {ip}		goto spoofing
 	}}
 
 	chain ip6-{name} {{
+		exthdr frag exists jump fragments6
 		icmpv6 type {{ nd-router-advert, nd-redirect }} goto spoofing
 		udp sport 547 goto spoofing
 {nd_mac}		ip6 saddr :: icmpv6 type {{ nd-router-solicit, mld-listener-report, mld2-listener-report }} accept
@@ -65,11 +70,21 @@ APP = """
 {target6}		goto spoofing
 	}}
 """
+# Who asks by DHCP asks for its own MAC address (chaddr, RFC 2131), which no fragment hides: one app, one lease.
+DHCP = ("udp dport 67 ip frag-off and 0x3fff != 0 goto spoofing", "udp dport 67 @th,288,48 != 0x{} goto spoofing")
 CHAINS = """
 	# what isn't the app's to send
 	chain spoofing {{
 		counter name iifname map @spoofed
 		drop
+	}}
+
+	# of what comes in parts the first must show what it is (RFC 7112); neighbour discovery is never in parts (RFC 6980)
+	chain fragments6 {{
+		frag frag-off != 0 return
+		icmpv6 type {{ 133-137 }} goto spoofing
+		@th,0,64 >= 0 return
+		goto spoofing
 	}}
 
 	chain prerouting {{
@@ -86,20 +101,30 @@ CHAINS = """
 # An app gets what is for its MAC address, and what is for many.
 TO = """
 	chain to-{name} {{
-{mac}		meta mark set meta mark and 0x0000ffff or {mark}
-	}}
+{mac}{mark}	}}
 """
 FORWARD = """
 	chain forward {{
 		type filter hook forward priority filter; policy accept;
-		meta mark set meta mark and 0x0000ffff or {other}
-		oifname vmap @to-ports
+{mark}		oifname vmap @to-ports
+	}}
+"""
+TO_MARK = "meta mark set meta mark and 0x0000ffff or {}"  # the upper half: to whom
+# Without br_netfilter nothing has judged it: then the mark's upper half is as `forward` wrote it.
+UNJUDGED = """
+	# of apps with rules only what the rules have let pass
+	chain unjudged {{
+		type filter hook forward priority 100; policy accept;
+		meta protocol != {{ ip, ip6 }} accept
+		meta mark and 0xffff0000 == 0x00000000 accept
+		iifname {ports} drop
+		oifname {ports} drop
 	}}
 """
 
 
 def table(config: NamespaceConfig, place: Place) -> NftTable:
-    """Return the table. Frames are told apart at their way out too where packets between ports pass the rules."""
+    """Return the table. Frames are marked at their way out too where packets between ports pass the rules."""
     apps = [app for app in config.apps if app.ifname]
     numbers = app_numbers(config)
     lines = [
@@ -110,12 +135,15 @@ def table(config: NamespaceConfig, place: Place) -> NftTable:
     text = "\n" + indented(lines).rstrip("\n") + "\n" + CHAINS.format()
     text += "".join(_taken(apps, name) for name in TAKEN_FIELDS)
     text += "".join(_app(config, app, numbers[app.name]) for app in apps)
-    if watched(config):
-        lines = list(map_of("to-ports", "ifname : verdict", (f'"{app.ifname}" : goto to-{app.name}' for app in apps)))
-        text += "\n" + indented(lines).rstrip("\n") + "\n"
-        text += FORWARD.format(other=high(OTHER_PORT))
-        text += "".join(TO.format(name=app.name, mark=high(numbers[app.name]), mac=_to_mac(app)) for app in apps)
-    return NftTable("bridge", NFT_TABLE, text, kept=tuple(_kept(apps)))
+    judged = watched(config)
+    led = apps if judged else [app for app in apps if not app.any_mac]
+    lines = list(map_of("to-ports", "ifname : verdict", (f'"{app.ifname}" : goto to-{app.name}' for app in led)))
+    text += "\n" + indented(lines).rstrip("\n") + "\n"
+    text += FORWARD.format(mark=_lines([TO_MARK.format(high(OTHER_PORT))] if judged else []))
+    text += "".join(_to(app, high(numbers[app.name]) if judged else "") for app in led)
+    ruled = [f'"{app.ifname}"' for app in led if judged and app.rules is not None]
+    text += UNJUDGED.format(ports=one_of(ruled)) if ruled else ""
+    return NftTable("bridge", NFT_TABLE, text, kept=(*limits.kept_broadcasts(), *_kept(apps)))
 
 
 def spoofed_counter(app: str) -> str:
@@ -153,14 +181,20 @@ def _app(config: NamespaceConfig, app: NamespaceApp, number: int) -> str:
     mac, own = str(app.mac), own6(app)
     takes4 = app.address is None
     told = f"@th,192,8 {{ 1, 2 }} @th,208,48 != 0x{mac.replace(':', '')}"  # source's or target's link-layer address
-    checked = f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} {told} goto spoofing"
+    neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+    checked = (
+        f"{neighbours} {told} goto spoofing",
+        f"ip6 saddr != :: {neighbours} @th,192,8 != {{ 1, 2 }} goto spoofing",
+    )
     return APP.format(
         name=app.name,
         mark=low(number),
         mac=_lines([] if app.any_mac else [f"ether saddr != {mac} goto spoofing"]),
+        storm=limits.broadcasts(config),
         other=_lines(["ether type 0x88cc accept"] if config.lldp else []),
         arp_mac=_lines([] if app.any_mac else [f"arp saddr ether != {mac} goto spoofing"]),
-        nd_mac=_lines([] if app.any_mac else [checked]),
+        nd_mac=_lines(() if app.any_mac else checked),
+        dhcp=_lines([] if app.any_mac else [rule.format(mac.replace(":", "")) for rule in DHCP]),
         arp=_lines([*_owned4(app, config, "arp saddr ip"), *(_take(app, config, "arp") if takes4 else ())]),
         ip=_lines([*_owned4(app, config, "ip saddr"), *(_take(app, config, "ip") if takes4 else ())]),
         target=" ".join(f"@th,64,128 != {raw(address)}" for address in own),
@@ -217,11 +251,11 @@ def raw(address: IPv4Address | IPv6Address) -> str:
     return f"0x{int(address):032x}"
 
 
-def _to_mac(app: NamespaceApp) -> str:
-    if app.any_mac:
-        return ""
+def _to(app: NamespaceApp, mark: str) -> str:
+    """Return the chain of what leaves by an app's port; `mark` is empty where nobody judges it later."""
     unicast = "ether daddr and 01:00:00:00:00:00 == 00:00:00:00:00:00"
-    return _lines([f"{unicast} ether daddr != {app.mac} drop"])
+    mac = [] if app.any_mac else [f"{unicast} ether daddr != {app.mac} drop"]
+    return TO.format(name=app.name, mac=_lines(mac), mark=_lines([TO_MARK.format(mark)] if mark else []))
 
 
 def _lines(lines: Iterable[str]) -> str:

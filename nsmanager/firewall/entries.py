@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator
+
+import msgspec
 
 from nsmanager.firewall.hosts import host_suffix, known_addresses
 from nsmanager.firewall.match import matches
@@ -18,8 +19,7 @@ DEFAULT = "default"  # name of what no rule matches
 SPOOFED = "spoofed"  # name of what isn't the app's to send
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One rule in force."""
 
     app: str
@@ -50,8 +50,7 @@ class Entry:
         return f"{self.app}/{self.rule.name}"
 
 
-@dataclasses.dataclass(frozen=True)
-class AppEntries:
+class AppEntries(msgspec.Struct, frozen=True):
     """One app: its number, and its rules."""
 
     app: NamespaceApp

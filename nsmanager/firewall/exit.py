@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 
-from nsmanager.names import TUNNEL
-from nsmanager.vpn.routing import remote_networks
+import msgspec
+
+from nsmanager.vpn.routing import reached
 from pubsub.topics import InstanceType, NamespaceConfig
 
 
@@ -19,8 +19,7 @@ class Inbound(enum.StrEnum):
     ALL = "all"  # to any app's own address
 
 
-@dataclasses.dataclass(frozen=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """One link that leads out."""
 
     ifname: str
@@ -39,7 +38,7 @@ def _by_link(config: NamespaceConfig) -> tuple[Exit, ...]:
 
 
 def _by_tunnel(config: NamespaceConfig) -> tuple[Exit, ...]:
-    return (Exit(TUNNEL, to=remote_networks(config), snat=False, inbound=Inbound.ALL),) if config.tunnels else ()
+    return tuple(Exit(ifname, to=to, snat=False, inbound=Inbound.ALL) for ifname, to in reached(config).items())
 
 
 def _nowhere(_config: NamespaceConfig) -> tuple[Exit, ...]:

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nsmanager.firewall.entries import DEFAULT, AppEntries, Entry, counter_name, limit_words, watched
+from nsmanager.firewall.limits import OPENING
 from nsmanager.firewall.numbers import high, low
 from nsmanager.firewall.words import chain, indented, map_of
 from nsmanager.marks import DROP_BYTES, DROP_GROUP
@@ -34,6 +35,11 @@ ALWAYS = (
 )
 # In `forward`, first: packets between ports of the bridge.
 BRIDGED = "meta mark and 0xffff0000 != 0x00000000 goto bridged"
+# After `forward`: `table bridge nsvisor` sees by it that a switched packet came by here.
+JUDGED = (
+    "type filter hook forward priority 10; policy accept;",
+    "meta mark set meta mark and 0x0000ffff",
+)
 # Without a connection there is no mark to compare: such packets would slip through.
 UNTRACKED = "ct state invalid,untracked drop"
 
@@ -70,6 +76,7 @@ def chains(config: NamespaceConfig, apps: Sequence[AppEntries]) -> str:
     lines += chain("outwards", ["jump leaving", "goto passed"])
     lines += chain("inwards", ["jump arriving-routed", "goto passed"])
     lines += chain("bridged", [*ALWAYS, UNTRACKED, "jump leaving", "jump arriving", "goto passed"])
+    lines += chain("judged", list(JUDGED))
     lines += chain("by-app", [*_by_app(config, apps), "goto passed"]) if config.app_routes else []
     return "\n" + indented(lines).rstrip("\n") + "\n"
 
@@ -119,7 +126,8 @@ def _maps(apps: Sequence[AppEntries]) -> Iterator[str]:
 def _passed(found: Mapping[str, tuple[str, object]]) -> Iterator[str]:
     """Yield the chain in which what may pass is counted and limited."""
     halves = (("out", "0x0000ffff"), ("in", "0xffff0000"))
-    lines = [f"counter name ct mark and {mask} map @{_name(found, f'map {way}-counters')}" for way, mask in halves]
+    lines = [OPENING]
+    lines += [f"counter name ct mark and {mask} map @{_name(found, f'map {way}-counters')}" for way, mask in halves]
     for way, mask in halves:
         if f"map {way}-limits" in found:
             limits, over = _name(found, f"map {way}-limits"), _name(found, f"map {way}-over")

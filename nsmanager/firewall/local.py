@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from nsmanager.firewall import judging, sealed
+from nsmanager.firewall import judging, limits, sealed
 from nsmanager.firewall.entries import app_entries, watched
 from nsmanager.firewall.exit import Exit, Inbound, exits
 from nsmanager.firewall.hosts import host_declarations, host_sets
@@ -23,8 +23,8 @@ INPUT = """
 		iifname "lo" accept
 		iifname "{bridge}" udp sport 68 udp dport 67 accept
 		iifname "{bridge}" ip saddr != {subnet} drop
-{input6}{log}		ct state established,related accept
-		iifname "{bridge}" meta l4proto {{ tcp, udp }} th dport 53 accept
+{input6}{queries}{log}		ct state established,related accept
+{opening}		iifname "{bridge}" meta l4proto {{ tcp, udp }} th dport 53 accept
 		iifname "{bridge}" ip daddr {metadata} tcp dport 80 accept
 		iifname "{bridge}" icmp type echo-request accept
 {input_link}	}}
@@ -55,7 +55,7 @@ FORWARD = """
 	chain forward {{
 		type filter hook forward priority filter; policy drop;
 {bridged}		iifname "{bridge}" ip saddr != {subnet} drop
-{forward6}{forward_apps}{clamp}{ways}	}}
+{forward6}{opening}{forward_apps}{clamp}{ways}	}}
 """
 
 # An app that doesn't ask for the MTU sends and gets segments that fit all the same.
@@ -86,6 +86,7 @@ POSTROUTING = """
 {rules}	}}
 """
 SNAT = '\t\toifname "{link}" {ip} saddr {subnet} snat {ip} to {address}\n'
+OPENING = f"\t\t{limits.OPENING}\n"
 
 
 def table(config: NamespaceConfig) -> NftTable:
@@ -101,16 +102,19 @@ def table(config: NamespaceConfig) -> NftTable:
     text = INPUT.format(
         **names,
         input6=INPUT6.format(**names) if on6 else "",
+        queries=limits.queries(config),
         log=LOG.format(**names) if logged else "",
+        opening=OPENING,
         input_link=_from_host(link, on6=on6) if link else "",
     )
     text += OUTPUT_LOG.format(**names) if logged else ""
     by_app = "goto by-app" if judged else "accept"
-    text += judging.chains(config, apps) if judged else ""
+    text += limits.chains(config) + (judging.chains(config, apps) if judged else "")
     text += FORWARD.format(
         **names,
         bridged=f"\t\t{judging.BRIDGED}\n" if judged else "",
         forward6=FORWARD6.format(**names) if on6 else "",
+        opening="" if judged else OPENING,
         forward_apps="".join(FORWARD_APP.format(**names, to=route.to, verdict=by_app) for route in config.app_routes),
         clamp=CLAMP if link else "",
         ways="".join(_through(one, judged=judged) for one in ways),
@@ -122,7 +126,7 @@ def table(config: NamespaceConfig) -> NftTable:
         "inet",
         NFT_TABLE,
         text,
-        kept=(*judging.kept(apps), *host_declarations(config)),
+        kept=(*limits.kept(config), *judging.kept(apps), *host_declarations(config)),
         blocks=judging.blocks(config, apps),
     )
 

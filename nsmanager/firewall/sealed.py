@@ -1,4 +1,4 @@
-"""What a VPN instance itself may send by its link: IKE and ESP to its peers; nothing is forwarded there. Pure.
+"""What a VPN instance itself may send by its link: its tunnels' packets to its peers; nothing is forwarded there. Pure.
 
 Routes say the same already (`nsmanager/vpn/routing.py`): either alone is enough.
 """
@@ -30,16 +30,17 @@ GATEWAY6 = '\t\toifname "{link}" ip6 daddr {address} icmpv6 type echo-reply acce
 def chains(config: NamespaceConfig) -> str:
     """Return the chains that seal the link of an instance with tunnels; empty: it has none."""
     link = config.link
-    if not config.tunnels or link is None:
+    if not config.sealed or link is None:
         return ""
     return CHAINS.format(link=link.ifname, gateway=link.gateway, peers=_peers(config, link), gateway6=_echo6(link))
 
 
 def _peers(config: NamespaceConfig, link: NamespaceLink) -> str:
-    peers = dict.fromkeys(tunnel.remote.ip for tunnel in config.tunnels)
+    peers = [(tunnel.remote.ip, IKE_PORTS) for tunnel in config.tunnels]
+    peers += [(peer.remote.ip, str(peer.port)) for peer in config.peers]
     return "".join(
-        PEER.format(link=link.ifname, ip="ip" if peer.version == 4 else "ip6", address=peer, ports=IKE_PORTS)
-        for peer in peers
+        PEER.format(link=link.ifname, ip="ip" if peer.version == 4 else "ip6", address=peer, ports=ports)
+        for peer, ports in dict.fromkeys(peers)
     )
 
 

@@ -6,7 +6,7 @@ apps' rules, or not at all.
 
 from __future__ import annotations
 
-from nsmanager.firewall import judging
+from nsmanager.firewall import judging, limits
 from nsmanager.firewall.entries import app_entries, watched
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import NFT_TABLE
@@ -30,6 +30,7 @@ def table(config: NamespaceConfig) -> NftTable:
     """Return the table."""
     judged = watched(config)
     apps = app_entries(config) if judged else ()
-    text = judging.chains(config, apps) if judged else ""
+    text = limits.chains(config) + judging.chains(config, apps) if judged else ""
     text += TEXT.format(bridged=judging.BRIDGED if judged else f'iifname "{BRIDGE}" oifname "{BRIDGE}" accept')
-    return NftTable("inet", NFT_TABLE, text, kept=tuple(judging.kept(apps)), blocks=judging.blocks(config, apps))
+    kept = (*limits.kept(config), *judging.kept(apps)) if judged else ()
+    return NftTable("inet", NFT_TABLE, text, kept=kept, blocks=judging.blocks(config, apps))
