@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TypeVar
 
@@ -19,9 +20,11 @@ from pubsub.topics import (
     NamespaceOutlook,
     NamespaceStatus,
     NetworkInstanceMetrics,
+    ServiceCounters,
     TunnelStatus,
 )
 
+BURST = 10  # seconds' worth of records that may come at once: a manager that was busy tells late what was no flood
 KEPT_RECORDS = 10_000  # of each stream, here while the bus is away, and at the hub for readers that come later
 
 T = TypeVar("T")
@@ -33,10 +36,23 @@ class Records(deque[T]):
     def __init__(self) -> None:
         super().__init__(maxlen=KEPT_RECORDS)
         self.lost = 0  # since the manager was born
+        self.most = 0  # a second, on the average; 0: any number
+        self.taken = self.refused = 0  # since the manager was born
         self.added = asyncio.Event()
+        self._spent = 0.0  # of what may come at once
+        self._then = 0.0  # monotonic, the last time that one was added
 
     def add(self, record: T) -> None:
-        """Put one at the end."""
+        """Put one at the end, unless there are too many."""
+        if self.most:
+            now, at_once = time.monotonic(), self.most * BURST
+            self._spent = min(max(0.0, self._spent - (now - self._then) * self.most), at_once)
+            self._then = now
+            if self._spent + 1 > at_once:
+                self.refused += 1
+                return
+            self._spent += 1
+        self.taken += 1
         self.lost += len(self) == KEPT_RECORDS
         self.append(record)
         self.added.set()
@@ -56,9 +72,10 @@ class Board:
         self.queries: Records[DnsQuery] = Records()
         self.reported = asyncio.Event()  # set from the first status on
         self.changed = asyncio.Event()  # set when the status or the metrics change
+        self._services: dict[str, ServiceCounters] = {}
         self._leases: tuple[Lease, ...] = ()
         self._learned: tuple[LearnedAddress, ...] = ()
-        self._tunnels: tuple[TunnelStatus, ...] = ()
+        self._tunnels: dict[str, tuple[TunnelStatus, ...]] = {}  # by who found out: the kind of tunnel
         self._watchers: list[asyncio.Event] = []
 
     def watch(self) -> asyncio.Event:
@@ -70,6 +87,7 @@ class Board:
         """Take a new config."""
         if config != self.config:
             self.config = config
+            self.flows.most = config.limits.flows
             self.wake.set()
             for watcher in self._watchers:
                 watcher.set()
@@ -82,14 +100,19 @@ class Board:
                 watcher.set()
 
     def count(self, metrics: NetworkInstanceMetrics) -> None:
-        """Take what was counted."""
-        services = (*metrics.services, *counters(self._tunnels))
-        self.metrics = msgspec.structs.replace(metrics, services=services) if self._tunnels else metrics
-        self.changed.set()
+        """Take what was counted in the namespace; it is told when it, or what services counted, isn't as before."""
+        found = msgspec.structs.replace(metrics, services=(*self._services.values(), *counters(self.tunnels())))
+        if self.metrics is None or msgspec.structs.replace(found, at=self.metrics.at) != self.metrics:
+            self.metrics = found
+            self.changed.set()
+
+    def count_service(self, counted: ServiceCounters) -> None:
+        """Take what a service counted."""
+        self._services[counted.service] = counted
 
     def report(self, status: NamespaceStatus) -> None:
         """Take the status that a reconciliation found; what duties found is kept."""
-        self._set(msgspec.structs.replace(status, leases=self._leases, tunnels=self._tunnels, learned=self._learned))
+        self._set(msgspec.structs.replace(status, leases=self._leases, tunnels=self.tunnels(), learned=self._learned))
 
     def update(self, leases: tuple[Lease, ...]) -> None:
         """Take the leases that are in force."""
@@ -103,11 +126,15 @@ class Board:
         if self.status is not None:
             self._set(msgspec.structs.replace(self.status, learned=learned))
 
-    def tell_tunnels(self, tunnels: tuple[TunnelStatus, ...]) -> None:
-        """Take what the tunnels are like now."""
-        self._tunnels = tunnels
+    def tunnels(self, kind: str = "") -> tuple[TunnelStatus, ...]:
+        """Return what the tunnels of a kind, or all, are like."""
+        return tuple(one for found, ones in self._tunnels.items() for one in ones if kind in ("", found))
+
+    def tell_tunnels(self, tunnels: tuple[TunnelStatus, ...], kind: str) -> None:
+        """Take what the tunnels of a kind are like now."""
+        self._tunnels[kind] = tunnels
         if self.status is not None:
-            self._set(msgspec.structs.replace(self.status, tunnels=tunnels))
+            self._set(msgspec.structs.replace(self.status, tunnels=self.tunnels()))
 
     def _set(self, status: NamespaceStatus) -> None:
         if status != self.status:

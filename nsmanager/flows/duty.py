@@ -55,7 +55,7 @@ class _Watch:
     def __init__(self, board: Board, tracked: Tracked, ends: Listener, rest: Listener, dropped: PacketLog) -> None:
         self._board = board
         self._tracked, self._ends, self._rest, self._dropped = tracked, ends, rest, dropped
-        self._flows = Flows()
+        self._flows = Flows(time.time())
         self._drops = drops.Drops()
         self._complaints = (0, 0, 0)  # losses told so far
         self._complained = 0.0
@@ -69,29 +69,25 @@ class _Watch:
             self._take_ends(batch)
 
     def _take_ends(self, batch: list[Message]) -> None:
-        for _ in range(MOST_TURNS):  # what was told before comes first, though it came by another socket
-            self._take_rest(list(self._rest.read()))
+        for _ in range(MOST_TURNS):  # it began before it ended, though that comes by another socket
+            self._take(list(self._rest.read()))
             if self._rest.is_empty:
                 break
-        now = time.monotonic()
-        for kind, _, body in batch:
-            entry = Entry(body)
-            if kind == CT_DELETE:
-                self._tell(self._flows.deleted(entry))
-            else:
-                self._tell(self._flows.ended(entry, now))
+        self._take(batch)
 
     async def follow_rest(self) -> None:
-        """Take beginnings, and what the kernel forgets after its end: what is lost of these makes a record late."""
+        """Take beginnings, without which a record is late, and what the kernel deletes after its end."""
         async for batch in self._rest.batches():
-            self._take_rest(batch)
+            self._take(batch)
 
-    def _take_rest(self, batch: list[Message]) -> None:
+    def _take(self, batch: list[Message]) -> None:
         now = time.monotonic()
         for kind, _, body in batch:
             entry = Entry(body)
             if kind == CT_DELETE:
-                self._tell(self._flows.deleted(entry))
+                self._tell(self._flows.deleted(entry, now))
+            elif entry.has_ended:
+                self._flows.ended(entry, now)
             else:
                 self._flows.begun(entry, now)
 
@@ -128,12 +124,9 @@ class _Watch:
 
     def _make_good(self) -> None:
         """Look at all connections when news was lost, once what could be read was read."""
-        if not self._ends.is_empty:
-            return
-        self._flows.settle()
-        if self._ends.losses != self._losses:
+        if self._ends.is_empty and self._ends.losses != self._losses:
             self._losses = self._ends.losses
-            self._tell(self._flows.resync(self._tracked.all(), time.monotonic()))
+            self._flows.resync(self._tracked.all(), time.monotonic())
 
     def _tell(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -143,7 +136,7 @@ class _Watch:
 
     def _complain(self) -> None:
         """Log what was lost, now and then."""
-        losses = (self._flows.lost, self._dropped.lost, self._board.flows.lost)
+        losses = (self._ends.losses + self._rest.losses, self._dropped.lost, self._board.flows.lost)
         if losses != self._complaints and time.monotonic() - self._complained > COMPLAINT:
-            log.warning("flow log: lost: %d connections, %d dropped packets, %d records", *losses)
+            log.warning("flow log: lost: news of connections %d times, %d dropped packets, %d records", *losses)
             self._complaints, self._complained = losses, time.monotonic()

@@ -21,12 +21,23 @@ ENDED = (7, 8)  # enum tcp_conntrack: TIME_WAIT, CLOSE: both ends have closed it
 class Entry:
     """A tracked connection. What nobody asks for is not decoded."""
 
-    __slots__ = ("_family", "_found", "id")
+    __slots__ = ("_family", "_found", "key")
 
     def __init__(self, message: bytes) -> None:
         self._family = message[0]
         self._found = attributes(message, HEADER_SIZE)
-        self.id = self._found.get(ID, b"")  # another one each time that a connection of the same ends begins
+        # The kernel's id has only 32 bits: among 10,000 connections two often have the same one.
+        self.key = hash(self.id + self._found.get(TUPLE_ORIG, b""))
+
+    @property
+    def id(self) -> bytes:
+        """The kernel's number of it, for one that begins where another of the same ends was deleted mostly the same."""
+        return self._found.get(ID, b"")
+
+    @property
+    def life(self) -> int:
+        """Like `key`, but no other one ever has the same. Known from answers and deletions: news hasn't the time."""
+        return hash((self.key, attributes(self._found.get(TIMESTAMP, b""), 0).get(START)))
 
     @property
     def question(self) -> bytes:

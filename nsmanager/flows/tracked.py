@@ -1,6 +1,6 @@
 """The kernel's tracked connections: events of those that begin and end, questions about one, the list of all.
 
-Of a connection's many events a filter in the kernel lets through three: it began, it ended, it was forgotten.
+Of a connection's many events a filter in the kernel lets through three: it began, it ended, it was deleted.
 """
 
 from __future__ import annotations
@@ -53,13 +53,20 @@ def _program(*, ended_deleted: int, ended_alive: int, open_deleted: int, open_al
 
 
 def listen_for_ends() -> Listener:
-    """Return a socket that tells when TCP has ended a connection, and of others when they expired."""
+    """Return a socket that tells when TCP has ended a connection, and of others when they expired: this is never lost.
+
+    What it has no room for the kernel keeps, counted as tracked, and tells again.
+    """
     program = _program(ended_deleted=NO, ended_alive=YES, open_deleted=YES, open_alive=NO)
-    return Listener((GROUP_UPDATE, GROUP_DESTROY), program)
+    return Listener((GROUP_UPDATE, GROUP_DESTROY), program, reliable=True)
 
 
 def listen_for_rest() -> Listener:
-    """Return a socket that tells what may be missed: that connections began, or were forgotten after their end."""
+    """Return a socket that tells what may be missed: that connections began, or were deleted after their end.
+
+    It isn't reliable: then the kernel would drop a packet that begins a connection in place of an ended one, when it
+    can't tell of that one's deletion.
+    """
     program = _program(ended_deleted=YES, ended_alive=NO, open_deleted=NO, open_alive=YES)
     return Listener((GROUP_NEW, GROUP_DESTROY), program)
 
