@@ -77,7 +77,7 @@ class _Watch:
 
     async def _write(self, commands: list[str]) -> None:
         try:
-            await self._ns.nft("\n".join(commands) + "\n")
+            await self._ns.nft_change("\n".join(commands) + "\n")
         except NftError as exc:  # the sets go with a config that comes, or aren't there yet
             log.warning("addresses of names keep their shortest time: %s", exc)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 HEADER = struct.Struct("!HHHHHH")
 RECORD = struct.Struct("!HHIH")  # type, class, TTL, length
@@ -29,8 +30,7 @@ class Malformed(ValueError):  # noqa: N818  # as dnspython and others say
     """These bytes are no DNS message."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One resource record of an answer."""
 
     name: str
@@ -39,8 +39,7 @@ class Record:
     value: IPv4Address | IPv6Address | str  # an address, a name, or the type where the data is something else
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A query or an answer with one question, as all are in practice."""
 
     id: int

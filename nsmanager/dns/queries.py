@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+
+import msgspec
 
 from nsmanager.dns.message import Malformed, Message, code_name, parse, type_name
 from nsmanager.dns.segments import Segments
@@ -21,8 +22,7 @@ MOST_ANSWERS = 64  # of one record
 Key = tuple[object, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A query that waits for its answer."""
 
     mark: int  # of the packet: by which port of the bridge it came
@@ -33,8 +33,7 @@ class Asked:
     at: float  # seconds since the epoch
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """A query and what became of it."""
 
     asked: Asked
