@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,16 +12,16 @@ import msgspec
 from nsmanager.board import Board
 from nsmanager.duty import while_wanted
 from nsmanager.firewall.bridge import spoofed_counter
-from nsmanager.firewall.entries import DEFAULT, SPOOFED, app_entries, counter_name, watched
+from nsmanager.firewall.entries import DEFAULT, SPOOFED, app_entries, counter_name
 from nsmanager.marks import NFT_TABLE
-from nsmanager.namespace import IFINFOMSG_SIZE, IFLA_IFNAME, RTM_GETLINK, Namespace, NftError
+from nsmanager.namespace import IFINFOMSG_SIZE, IFLA_IFNAME, RTM_GETLINK, Namespace
 from nsmanager.netlink import attributes, string
 from nsmanager.place import Place
+from nsmanager.resources import Resources
 from pubsub.topics import Action, InterfaceCounters, NamespaceConfig, NetworkInstanceMetrics, RuleCounters
 
 INTERVAL = 5.0  # seconds between two looks
 TRACKED = "net.netfilter.nf_conntrack_count"
-COUNTER = re.compile(r"counter (\S+) {\s*packets (\d+) bytes (\d+)")
 IFLA_STATS64 = 23
 # First fields of struct rtnl_link_stats64: packets, bytes, errors and dropped, each received and sent.
 STATS = struct.Struct("=8Q")
@@ -31,30 +29,24 @@ STATS = struct.Struct("=8Q")
 Counted = Mapping[str, tuple[int, int]]  # packets and bytes by a counter's name
 
 
-async def count(ns: Namespace, place: Place, board: Board) -> None:  # noqa: ARG001  # a duty's form
+async def count(ns: Namespace, place: Place, board: Board) -> None:
     """Keep the board told of what was counted. Runs until cancelled."""
+    resources = Resources(ns, place, board)
 
     async def run(config: NamespaceConfig) -> None:
+        await board.reported.wait()
         while True:
-            with contextlib.suppress(NftError):  # as while somebody has deleted a table, which is mended elsewhere
-                found, before = await measure(ns, config), board.metrics
-                if before is None or msgspec.structs.replace(found, at=before.at) != before:
-                    board.count(found)
+            counted = ns.nft_counters(NFT_TABLE)
+            found = metrics(ns, config, counted)
+            used = resources.look(config, counted, found.connections, time.monotonic())
+            board.count(msgspec.structs.replace(found, resources=used))
             await asyncio.sleep(INTERVAL)
 
     await while_wanted("counters", board, lambda config: config, run)
 
 
-async def measure(ns: Namespace, config: NamespaceConfig) -> NetworkInstanceMetrics:
-    """Read all counters of the namespace. Raises NftError, OSError."""
-    counted = parse(await ns.nft(f"list counters table bridge {NFT_TABLE}", values=True))
-    if watched(config):
-        counted |= parse(await ns.nft(f"list counters table inet {NFT_TABLE}", values=True))
-    return metrics(ns, config, counted)
-
-
 def metrics(ns: Namespace, config: NamespaceConfig, counted: Counted) -> NetworkInstanceMetrics:
-    """Return what to tell, from nft's counters and what the kernel says besides. Raises OSError."""
+    """Return what to tell, from our counters and what the kernel says besides. Raises OSError."""
     return NetworkInstanceMetrics(
         at=time.time(),
         interfaces=interfaces(ns),
@@ -86,11 +78,6 @@ def interfaces(ns: Namespace, only: Iterable[str] | None = None) -> tuple[Interf
                 )
             )
     return tuple(sorted(found, key=lambda one: one.ifname))
-
-
-def parse(listing: str) -> dict[str, tuple[int, int]]:
-    """Return packets and bytes of each counter in a listing of nft."""
-    return {name: (int(packets), int(size)) for name, packets, size in COUNTER.findall(listing)}
 
 
 def rules(config: NamespaceConfig, counted: Counted) -> Iterator[RuleCounters]:

@@ -33,7 +33,7 @@ ROUTE_GROUPS = (
 NETFILTER_GROUPS = (7,)  # NFNLGRP_NFTABLES: every transaction
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 AF_BRIDGE = 7  # forwarding entries of bridges come by the same group
-NUD_PERMANENT = 0x80  # of the low byte of the state
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80  # of the low byte of the state
 # Types of messages of nftables, and attributes that name table and set of elements: see linux/netfilter/nf_tables.h
 NEWSETELEM, DELSETELEM, NEWGEN = (10 << 8 | kind for kind in (12, 14, 15))
 LIST_TABLE, LIST_SET = 1, 2
@@ -100,8 +100,9 @@ def _is_of_others(message: bytes) -> bool:
     kind = int.from_bytes(message[4:6], sys.byteorder)
     if kind not in (RTM_NEWNEIGH, RTM_DELNEIGH):
         return False
-    # One that goes doesn't tell any more what it was.
-    return message[16] == AF_BRIDGE or (kind == RTM_NEWNEIGH and not message[24] & NUD_PERMANENT)
+    # One that goes doesn't tell any more what it was, but for that of a group of receivers.
+    idle = not message[24] & NUD_PERMANENT if kind == RTM_NEWNEIGH else message[24] & NUD_NOARP
+    return message[16] == AF_BRIDGE or bool(idle)
 
 
 def _is_of_answers(data: bytes) -> bool:

@@ -26,7 +26,7 @@ async def beat(ns: Namespace, place: Place, board: Board) -> None:
     try:
         seen = 0
         while True:
-            os.pwrite(file, f"{time.monotonic():.3f}\n".encode(), 0)
+            show(file)
             seen = _read_leases(place.leases, seen, board)
             if any(
                 ns.read_sysctl(item.name) not in (item.value, None) for item in board.plan if isinstance(item, Sysctl)
@@ -35,6 +35,14 @@ async def beat(ns: Namespace, place: Place, board: Board) -> None:
             await asyncio.sleep(BEAT)
     finally:
         os.close(file)
+
+
+def show(file: int) -> None:
+    """Write the time; on a full disk an empty file can't be written, but it tells by when it was touched."""
+    try:
+        os.pwrite(file, f"{time.monotonic():.3f}\n".encode(), 0)
+    except OSError:
+        os.utime(file)
 
 
 def _read_leases(path: Path, seen: int, board: Board) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import msgspec
 
 if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
@@ -27,7 +29,7 @@ class Refused(Exception):  # noqa: N818 (reads as what it is)
         self.retry_in = retry_in
 
 
-class Observed(Protocol):
+class Observed(msgspec.Struct, frozen=True):
     """One object as it was found."""
 
     stage: ClassVar[int] = 50  # deletion goes from the highest stage to the lowest
@@ -35,27 +37,27 @@ class Observed(Protocol):
     @property
     def key(self) -> Key:
         """Name the place where it stands: two objects of one key can't both be there."""
-        ...
+        raise NotImplementedError
 
     def undo(self) -> str:
         """Return the shell command that removes it."""
-        ...
+        raise NotImplementedError
 
     async def delete(self, ns: Namespace) -> None:
         """Remove it. Raises OSError."""
-        ...
+        raise NotImplementedError
 
 
-class Item(Observed, Protocol):
+class Item(Observed, frozen=True):
     """One object as it is planned; as observed it is mostly of the same class.
 
-    Items are frozen dataclasses: equal when they say the same. Only create, replace, delete and observe have effects,
-    by `ns`.
+    Items are frozen structs: equal when they say the same. Only create, replace, delete and observe have effects, by
+    `ns`.
     """
 
     def __str__(self) -> str:
         """Return the shell command that makes it."""
-        ...
+        raise NotImplementedError
 
     def redo(self, _old: Observed, /) -> str:
         """Return the shell command that makes it from what stands at its key."""
@@ -67,7 +69,7 @@ class Item(Observed, Protocol):
 
     async def create(self, ns: Namespace) -> None:
         """Make it. Raises NotYet, Refused, NftError or OSError; then nothing is left behind."""
-        ...
+        raise NotImplementedError
 
     async def replace(self, ns: Namespace, _old: Observed, /) -> None:
         """Make it from what stands at its key. Raises as `create`."""
@@ -76,4 +78,4 @@ class Item(Observed, Protocol):
     @classmethod
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
         """Return what the kernel has: all that carries our mark, and whatever stands at a planned key."""
-        ...
+        raise NotImplementedError

@@ -31,10 +31,8 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-def run(commands: str, *, values: bool = False) -> str:
+def run(commands: str) -> str:
     """Run commands as one transaction in the thread's network namespace and return what they print.
-
-    With `values` what counters have counted is in it.
 
     Each run has a context of its own: one that lives on keeps 0.7 MiB of what it read. Raises NftError: then nothing
     was done.
@@ -46,7 +44,7 @@ def run(commands: str, *, values: bool = False) -> str:
     try:
         lib.nft_ctx_buffer_output(context)
         lib.nft_ctx_buffer_error(context)
-        lib.nft_ctx_output_set_flags(context, NUMERIC if values else STATELESS | NUMERIC)
+        lib.nft_ctx_output_set_flags(context, STATELESS | NUMERIC)
         failed = lib.nft_run_cmd_from_buffer(context, commands.encode())
         output: bytes = lib.nft_ctx_get_output_buffer(context)
         words: bytes = lib.nft_ctx_get_error_buffer(context)

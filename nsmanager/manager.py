@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import dataclasses
 import grp
 import logging
 import os
@@ -17,9 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nsmanager.board import Board
 from nsmanager.contact import keep_in_touch
 from nsmanager.counters import count
+from nsmanager.dns.counters import count_dns
 from nsmanager.dns.duty import log_dns
 from nsmanager.flows.duty import log_flows
 from nsmanager.heartbeat import beat
@@ -34,8 +36,9 @@ from nsmanager.items.route import Route
 from nsmanager.items.rule import Rule
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
+from nsmanager.items.wireguard import Wireguard
 from nsmanager.learning import learn
-from nsmanager.memory import trim
+from nsmanager.memory import hoard, trim
 from nsmanager.metadata.duty import serve_metadata
 from nsmanager.names import BRIDGE
 from nsmanager.namespace import Namespace
@@ -44,6 +47,7 @@ from nsmanager.plan import plan
 from nsmanager.reconcile import Report, reconcile
 from nsmanager.vpn.duty import keep_tunnels
 from nsmanager.vpn.esp import kernel_has_esp
+from nsmanager.vpn.handshakes import watch_handshakes
 from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig, NamespaceStatus, ServiceStatus
 
@@ -52,13 +56,17 @@ DUTIES: tuple[Callable[[Namespace, Place, Board], Coroutine[Any, Any, None]], ..
     beat,
     keep_in_touch,
     keep_tunnels,
+    watch_handshakes,
     serve_metadata,
     log_flows,
     log_dns,
     learn,
     count,
+    count_dns,
 )
-KINDS: tuple[type[Item], ...] = (Link, Bridge, PortVlans, Address, Neighbour, Route, Rule, Sysctl, NftTable, Service)
+KINDS: tuple[type[Item], ...] = (
+    Link, Wireguard, Bridge, PortVlans, Address, Neighbour, Route, Rule, Sysctl, NftTable, Service
+)  # fmt: skip
 FULL_PASS = 60.0  # seconds between two looks at the kernel when no event tells of a change
 FIRST_RETRY = 1.0  # seconds after which what failed is tried again; doubled each time
 LAST_RETRY = 30.0  # seconds
@@ -76,6 +84,7 @@ def main(name: str, run_dir: Path, state_dir: Path) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
+    hoard()
     os.umask(0o022)  # services that dropped their rights read what the manager writes
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     user, group = account()
@@ -112,13 +121,14 @@ async def keep_reconciled(ns: Namespace, place: Place, board: Board) -> None:
         config = board.config
         wait = FULL_PASS
         if config is not None:
-            if config.tunnels and not place.kernel_esp:
-                place = dataclasses.replace(place, kernel_esp=kernel_has_esp())
-            board.plan = plan(config, place)
+            esp = place.kernel_esp or bool(config.tunnels and kernel_has_esp())
+            if config is not answered or esp is not place.kernel_esp:
+                place = msgspec.structs.replace(place, kernel_esp=esp)
+                board.plan = plan(config, place)
             report = await reconcile(ns, board.plan, KINDS)
             told = _log(report, told)
             board.report(status(ns, config, report))
-            if report.done:
+            if report.done or answered is None:
                 trim()
             repairs = repairs + 1 if config is answered and (report.done or report.errors) else 0
             answered = config

@@ -7,7 +7,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 BRIDGE = "br0"
 LINK_LOCAL = IPv6Network("fe80::/64")
-TUNNEL = "ipsec0"  # of all tunnels of an instance; so does charon call the one that it makes itself
+TUNNEL = "ipsec0"  # of all tunnels by IPsec of an instance; so does charon call the one that it makes itself
+WIREGUARD = "wg0"  # of all tunnels by WireGuard
 
 
 def bridge_mac(instance: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import time
@@ -14,7 +15,17 @@ from nsmanager import libnftables
 from nsmanager.children import Children
 from nsmanager.events import KernelEvents
 from nsmanager.libnftables import NftError
-from nsmanager.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Netlink, attributes, number, string, u32
+from nsmanager.netlink import (
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    Netlink,
+    attribute,
+    attributes,
+    number,
+    string,
+    text,
+    u32,
+)
 
 __all__ = ["Namespace", "NftError"]
 
@@ -26,7 +37,14 @@ IFLA_IFNAME = 3
 IFLA_EXT_MASK = 29
 RTEXT_FILTER_SKIP_STATS = 8  # links without their counters: half the bytes
 NFT_MSG_GETGEN = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+NFT_MSG_GETTABLE = (10 << 8) | 1
+NFT_MSG_GETOBJ = (10 << 8) | 19
 NFTA_GEN_ID = 1
+NFTA_TABLE_NAME = 1
+NFTA_OBJ_TABLE, NFTA_OBJ_NAME, NFTA_OBJ_TYPE, NFTA_OBJ_DATA = 1, 2, 3, 4
+NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS = 1, 2
+NFT_OBJECT_COUNTER = 1
+NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # linux/netfilter.h
 NFGENMSG_SIZE = 4  # bytes
 IFINFOMSG_SIZE = 16  # bytes
 
@@ -84,10 +102,44 @@ class Namespace:
             attributes(self._nfnl.ask(NFT_MSG_GETGEN, bytes(NFGENMSG_SIZE)), NFGENMSG_SIZE)[NFTA_GEN_ID], "big"
         )
 
-    async def nft(self, commands: str, *, values: bool = False) -> str:
-        """Run nft commands as one transaction and return what they print, on demand with values. Raises NftError."""
+    def nft_tables(self) -> list[tuple[str, str]]:
+        """Return family and name of every nft table."""
+        found = self._nfnl.dump(NFT_MSG_GETTABLE, bytes(NFGENMSG_SIZE))
+        return [
+            (NFT_FAMILIES.get(one[0], ""), string(attributes(one, NFGENMSG_SIZE)[NFTA_TABLE_NAME])) for one in found
+        ]
+
+    def nft_counters(self, table: str) -> dict[str, tuple[int, int]]:
+        """Return packets and bytes that the counters of tables of this name have counted, of all families, by name."""
+        wanted = text(NFTA_OBJ_TABLE, table) + attribute(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER.to_bytes(4, "big"))
+        found = {}
+        for one in self._nfnl.dump(NFT_MSG_GETOBJ, bytes(NFGENMSG_SIZE) + wanted):
+            fields = attributes(one, NFGENMSG_SIZE)
+            counted = attributes(fields[NFTA_OBJ_DATA], 0)
+            packets, size = (counted[kind] for kind in (NFTA_COUNTER_PACKETS, NFTA_COUNTER_BYTES))
+            found[string(fields[NFTA_OBJ_NAME])] = int.from_bytes(packets, "big"), int.from_bytes(size, "big")
+        return found
+
+    async def nft(self, commands: str) -> str:
+        """Run nft commands as one transaction and return what they print, without counters' values. Raises NftError."""
         await asyncio.sleep(0)  # a listing may take milliseconds: let others run before it
-        return libnftables.run(commands, values=values)
+        return libnftables.run(commands)
+
+    async def nft_change(self, commands: str, key: tuple[str, ...] = ()) -> int:
+        """Run nft commands as one transaction, of which only what is known of that key isn't true any more.
+
+        Returns the generation that it began; 0 where somebody else wrote meanwhile, or nothing was to change. Raises
+        NftError.
+        """
+        await asyncio.sleep(0)  # as above
+        before = self.nft_generation()
+        libnftables.run(commands)
+        if self.nft_generation() != before + 1:
+            return 0
+        for one, (generation, known) in self.nft_known.items():
+            if generation == before and one != key:
+                self.nft_known[one] = (before + 1, known)
+        return before + 1
 
     def read_sysctl(self, key: str) -> str | None:
         """Return a sysctl's value with single spaces; None when the kernel has none of that name."""
@@ -116,6 +168,19 @@ class Namespace:
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_text(text)
         temporary.replace(path)
+
+    def remove_locked(self, path: Path) -> None:
+        """Remove a file where somebody has locked it, see flock(2): who opens that path next makes another."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
 
 
 def _sysctl_path(key: str) -> str:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Self
 
-from nsmanager.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, SOL_NETLINK
+from nsmanager.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_BROADCAST_ERROR, NETLINK_NETFILTER, SOL_NETLINK
 
 RECEIVE_SIZE = 131072  # bytes; nfnetlink_log sends at most that much at once
 SO_ATTACH_FILTER = 26
@@ -24,9 +24,14 @@ Message = tuple[int, int, bytes]  # type, flags and body
 
 
 class Listener:
-    """One socket of nfnetlink, non-blocking, watched by the running loop. A context manager."""
+    """One socket of nfnetlink, non-blocking, watched by the running loop. A context manager.
 
-    def __init__(self, groups: Sequence[int] = (), program: Sequence[tuple[int, int, int, int]] = ()) -> None:
+    For a reliable one ctnetlink repeats the news of a deletion until there is room for it.
+    """
+
+    def __init__(
+        self, groups: Sequence[int] = (), program: Sequence[tuple[int, int, int, int]] = (), *, reliable: bool = False
+    ) -> None:
         self.losses = 0  # times that the kernel had more to tell than the socket could hold
         self.is_empty = True  # nothing was left after the last look
         self._loop = asyncio.get_running_loop()
@@ -37,6 +42,7 @@ class Listener:
         if program:
             self._filter(program)
         self.socket.bind((0, 0))
+        self.socket.setsockopt(SOL_NETLINK, NETLINK_BROADCAST_ERROR, reliable)
         for group in groups:
             self.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
 

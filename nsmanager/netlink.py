@@ -17,6 +17,7 @@ NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
+NETLINK_BROADCAST_ERROR = 4  # who sends to all learns that this one had no room
 NETLINK_CAP_ACK = 10  # an error doesn't repeat the request
 NETLINK_EXT_ACK = 11  # an error carries the kernel's words
 NETLINK_GET_STRICT_CHK = 12  # dumps are filtered by the kernel

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmpv6"}
@@ -14,8 +15,7 @@ LONGEST_CHAIN = 8  # extension headers of a packet that is worth reading
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(msgspec.Struct, frozen=True):
     """What the headers say; ports are 0 where there are none, or in a fragment that isn't the first."""
 
     source: IPv4Address | IPv6Address

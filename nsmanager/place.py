@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+
+class Place(msgspec.Struct, frozen=True):
     """What a plan must know beside the config."""
 
     name: str  # of the instance

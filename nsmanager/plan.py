@@ -16,7 +16,7 @@ from nsmanager.items.port_vlans import UNTAGGED_VLAN, PortVlans
 from nsmanager.items.route import Route
 from nsmanager.items.service import Service
 from nsmanager.items.sysctl import Sysctl
-from nsmanager.names import BRIDGE, LINK_LOCAL, TUNNEL, bridge_mac, eui64
+from nsmanager.names import BRIDGE, LINK_LOCAL, bridge_mac, eui64
 from nsmanager.place import Place
 from nsmanager.services import charon, dnsmasq, radvd
 from nsmanager.vpn import routing
@@ -108,12 +108,11 @@ def _bridge(config: NamespaceConfig, place: Place) -> Iterator[Item]:
 
 
 def _tunnel(config: NamespaceConfig, place: Place) -> Iterator[Item]:
-    """Yield the link of the tunnels, and what is reached by it."""
-    first, *rest = routing.through(config, place) if config.tunnels else (None,)
-    if first is not None:
-        yield first
-        yield from _ipv6(TUNNEL, on=config.bridge6 is not None)
-        yield from rest
+    """Yield the links of the tunnels, and what is reached by them."""
+    for link in routing.links(config, place):
+        yield link
+        yield from _ipv6(link.ifname, on=config.bridge6 is not None)
+    yield from routing.through(config, place)
 
 
 def _ports(config: NamespaceConfig) -> Iterator[Item]:
@@ -125,6 +124,7 @@ def _ports(config: NamespaceConfig) -> Iterator[Item]:
             stp=config.stp,
             group_fwd_mask=LLDP if config.lldp else 0,
             vlan_filtering=bool(vlans),
+            default_pvid=0 if vlans else UNTAGGED_VLAN,  # a port is in no VLAN until it is told which
             priority=LAST_PRIORITY if config.stp else DEFAULT_PRIORITY,
         )
     for ifname in (*config.outer, *(app.ifname for app in config.apps if app.ifname)):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from nsmanager.item import Item, Key, NotYet, Observed, Refused
 from nsmanager.items.address import Address
@@ -44,8 +45,7 @@ class Action(enum.StrEnum):
     DELETE = "delete"
 
 
-@dataclasses.dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One step from what is there to what is planned."""
 
     item: Item | None  # the planned one; None: to delete
@@ -80,15 +80,14 @@ class Change:
             await self.item.replace(ns, self.old)
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What one reconciliation found and did."""
 
     done: tuple[Change, ...] = ()
     errors: tuple[tuple[Key, str], ...] = ()  # planned, failed: the command and the kernel's words
     waiting: tuple[tuple[Key, str], ...] = ()  # planned, not possible yet: what is missing
     retry_in: float | None = None  # seconds after which an item asks to be tried again
-    observed: Mapping[Key, Observed] = dataclasses.field(default_factory=dict)  # as last read
+    observed: Mapping[Key, Observed] = msgspec.field(default_factory=dict)  # as last read
 
     @property
     def complete(self) -> bool:

@@ -15,8 +15,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from pathlib import Path
 
 from nsmanager import libnftables, manager
-from nsmanager.counters import metrics, parse
+from nsmanager.counters import metrics
 from nsmanager.item import Item
+from nsmanager.marks import NFT_TABLE
 from nsmanager.memory import forget_names, trim
 from nsmanager.namespace import Namespace, NftError
 from nsmanager.place import Place
@@ -74,7 +75,7 @@ EXAMPLE = NamespaceConfig(
 )
 
 OUTLOOK = NamespaceOutlook(uplink="eth0", external=(IPv4Address("192.0.2.2"),), external6=(IPv6Address("2001:db8::2"),))
-COUNTERS = "counter spoofed/web {\n packets 1 bytes 60\n}"  # as nft lists them
+COUNTED = {"spoofed/web": (1, 60)}
 
 
 def warm() -> None:
@@ -109,7 +110,7 @@ async def _turn(config: NamespaceConfig, items: Sequence[Item]) -> None:
         async with Namespace() as ns:
             ns.events.forget()
             await observe(ns, items, manager.KINDS)
-            encode(metrics(ns, config, parse(COUNTERS)))
+            encode(metrics(ns, config, COUNTED | ns.nft_counters(NFT_TABLE)))
     try:
         async with asyncio.timeout(0.001), asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import ipaddress
 import socket
@@ -28,8 +27,7 @@ IFA_PROTO = 11  # since Linux 5.18; older kernels ignore it, and then a surplus 
 IFADDRMSG = struct.Struct("=BBBBI")  # family, prefixlen, flags, scope, index
 
 
-@dataclasses.dataclass(frozen=True)
-class Address(Item):
+class Address(Item, frozen=True, dict=True):
     """One address with its prefix length on one link."""
 
     stage: ClassVar[int] = 20

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import errno
 import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
+
+from msgspec.structs import replace
 
 from nsmanager.item import Item, Key, NotYet, Observed, Refused
 from nsmanager.marks import LINK_GROUP
@@ -39,11 +41,11 @@ IFF_UP = 1
 IFF_LOOPBACK = 8
 IFF_LOWER_UP = 0x10000  # carrier (if.h)
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, changed flags
-MADE_HERE = ("bridge", "xfrm")  # kinds that a plan creates; the others are made, and deleted, by somebody else
+MADE_HERE = ("bridge", "xfrm", "wireguard")  # created by plans; the others are made, and deleted, by somebody else
+NOT_ON_THIS_KERNEL = {"wireguard": "this kernel has no WireGuard; use one from Linux 5.6 on with CONFIG_WIREGUARD"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Link(Item):
+class Link(Item, frozen=True):
     """A link. Empty fields mean: as it is."""
 
     stage: ClassVar[int] = 10
@@ -56,6 +58,7 @@ class Link(Item):
     mac: str = ""
     ours: bool = True  # observed: it carries our group
     if_id: int = 0  # of an xfrm link: the IPsec policies that are its own
+    called: str = ""  # observed: its name, where somebody changed that of one that others make
 
     @property
     def key(self) -> Key:
@@ -72,7 +75,9 @@ class Link(Item):
             return f"ip link del {self.ifname}"
         return f"ip link set {self.ifname} nomaster down"
 
-    def redo(self, _old: Observed, /) -> str:
+    def redo(self, old: Observed, /) -> str:
+        if isinstance(old, Link) and old.called:
+            return f"ip link set {old.called} name {self.ifname}"
         return f"ip link set {self.ifname}{self._settings()}{' up' * self.up}"
 
     def _settings(self) -> str:
@@ -84,6 +89,7 @@ class Link(Item):
     def matches(self, observed: Observed) -> bool:
         return (
             isinstance(observed, Link)
+            and not observed.called
             and (self.kind not in MADE_HERE or (observed.kind == self.kind and observed.ours))
             and (not self.up or observed.up)
             and all(
@@ -105,14 +111,34 @@ class Link(Item):
         if self.if_id:
             info += nested(IFLA_INFO_DATA, u32(IFLA_XFRM_IF_ID, self.if_id))
         body += u32(IFLA_GROUP, LINK_GROUP) + nested(IFLA_LINKINFO, info) + self._fields(ns)
-        ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+        try:
+            ns.rtnl.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+        except OSError as exc:
+            if exc.errno == errno.EOPNOTSUPP and self.kind in NOT_ON_THIS_KERNEL:
+                raise Refused(NOT_ON_THIS_KERNEL[self.kind]) from exc
+            raise
 
     async def replace(self, ns: Namespace, old: Observed, /) -> None:
         """Set what differs. Raises Refused when a stranger has the name of a link that we would make."""
         if self.kind in MADE_HERE and isinstance(old, Link) and not (old.ours and old.kind == self.kind):
             raise Refused(f"link {self.ifname} exists and is not ours; remove or rename it")
+        if isinstance(old, Link) and old.called:
+            self._rename(ns, old.called)
+            return
         body = IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), IFF_UP * self.up, IFF_UP * self.up)
         ns.rtnl.request(RTM_NEWLINK, 0, body + self._fields(ns, old))
+
+    def _rename(self, ns: Namespace, called: str) -> None:
+        index = ns.ifindex(called)
+        name = IFINFOMSG.pack(0, 0, index, 0, 0) + text(IFLA_IFNAME, self.ifname)
+        try:
+            ns.rtnl.request(RTM_NEWLINK, 0, name)
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:
+                raise
+            # Before Linux 6.2 only one that is down can be renamed.
+            ns.rtnl.request(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, index, 0, IFF_UP))
+            ns.rtnl.request(RTM_NEWLINK, 0, name)
 
     async def delete(self, ns: Namespace) -> None:
         ns.rtnl.request(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, ns.ifindex(self.ifname), 0, 0))
@@ -137,7 +163,18 @@ class Link(Item):
         """Return the planned links that exist, and all of ours of the kinds that are made here."""
         wanted = {item.ifname for item in planned}
         links = [_decode(message, fields, ns.ifnames) for message, fields in ns.links]
-        return [link for link in links if link.ifname in wanted or (link.ours and link.kind in MADE_HERE)]
+        found = [link for link in links if link.ifname in wanted or (link.ours and link.kind in MADE_HERE)]
+        missing = wanted - {link.ifname for link in found}
+        renamed = {item.mac: item.ifname for item in planned if item.ifname in missing and _is_known(item)}
+        return [
+            *found,
+            *(replace(link, ifname=renamed[link.mac], called=link.ifname) for link in links if link.mac in renamed),
+        ]
+
+
+def _is_known(item: Link) -> bool:
+    """Tell whether one that others make is known by more than its name."""
+    return bool(item.mac) and item.kind not in MADE_HERE
 
 
 def ports(ns: Namespace, bridge: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import ipaddress
 import socket
@@ -28,8 +27,7 @@ NUD_PERMANENT = 0x80
 NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 
 
-@dataclasses.dataclass(frozen=True)
-class Neighbour(Item):
+class Neighbour(Item, frozen=True, dict=True):
     """The MAC address of an address on a link."""
 
     stage: ClassVar[int] = 35

@@ -2,9 +2,9 @@
 
 The kernel is the memory: beside `table inet NAME` stands an empty `table inet NAME_digest`, whose comment holds a
 digest of what was loaded and one of the kernel's own listing right after. Both equal: nobody changed anything. The
-listing is made only when the ruleset's generation is another than at the last look. Where only elements of sets and
-maps differ from what this process loaded, and nobody changed that, only those are added and deleted; else the table is
-made anew as a whole.
+listing is made only when the ruleset's generation is another than after the last look, and after what this process
+changed itself. Where only elements of sets and maps differ from what this process loaded, and nobody changed that, only
+those are added and deleted; else the table is made anew as a whole.
 
 What one transaction may hold is bounded by the socket's buffer, which a user namespace can't enlarge beyond
 net.core.wmem_max. So long chains have names that change with their content: they are filled while nothing leads to
@@ -17,11 +17,12 @@ the digest, and they live on while all else is made anew.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
+
+import msgspec
 
 from nsmanager.item import Item, Key, Observed
 from nsmanager.libnftables import NftError
@@ -34,13 +35,16 @@ LONG = 250  # rules; so many go into one transaction in any case
 ELEMENTS = 100  # rules that so many elements count as
 IDLE = ("counter", "limit")  # kinds of kept objects that are deleted when nothing uses them any more
 DIGEST_LENGTH = 32  # hexadecimal digits of each digest; a comment holds at most 128 bytes
+# Compiled here once for all managers, which share what was there before the fork.
+HOOK = re.compile(r"^\s*chain (\S+) {\s*(type [^\n]*)", re.MULTILINE)
+DIGESTS = re.compile(r"text ([0-9a-f]+) listing ([0-9a-f]+)")
+BLOCK = re.compile(r"^\t(\w+) (\S+) {\n(.*?)^\t}$", re.MULTILINE | re.DOTALL)
 
 
 Elements = tuple[tuple[str, tuple[str, ...]], ...]  # name of a set or map -> its elements, as nft reads them
 
 
-@dataclasses.dataclass(frozen=True)
-class NftTable(Item):
+class NftTable(Item, frozen=True):
     """A table of ours; its name is its mark."""
 
     stage: ClassVar[int] = 60
@@ -121,7 +125,7 @@ class NftTable(Item):
             return []
         table = f"{self.family} {self.name}"
         there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
-        hooks = re.findall(r"^\s*chain (\S+) {\s*(type [^\n]*)", self.text, re.MULTILINE) if not listing else []
+        hooks = HOOK.findall(self.text) if not listing else []
         parts = [(1, _block(f"chain {name}", [spec])) for name, spec in hooks]
         parts += [(1, declared) for declared in self.kept if _declared(declared) not in there]
         left = []
@@ -132,7 +136,7 @@ class NftTable(Item):
             left += [f"flush {kind} {table} {name}"] if head in there else []  # what an earlier try has left
             parts += [(len(lines), _block(head, lines)) for lines in _parts(head, content)]
         for some in _packed(parts):
-            await ns.nft("\n".join([*left, f"table {table} {{", *some, "}"]) + "\n")
+            await ns.nft_change("\n".join([*left, f"table {table} {{", *some, "}"]) + "\n", self.key)
             left = []
         return [head for head, _ in self.blocks]
 
@@ -184,25 +188,28 @@ class NftTable(Item):
                 table = f"{self.family} {self.name}"
                 prepared = await self._prepare(ns, await _listing(ns, table))
                 before = await _listing(ns, table)
-                await ns.nft(self._around(before, prepared))
+                generation = await ns.nft_change(self._around(before, prepared), self.key)
                 for some in _sliced(self._idle(before)):
-                    await ns.nft("\n".join(some) + "\n")
-                return await self._load(ns, "")
+                    generation = await ns.nft_change("\n".join(some) + "\n", self.key)
+                return await self._remember(ns, generation)
         return await self._load(ns, self.transaction())
 
     async def _load(self, ns: Namespace, commands: str) -> None:
-        if commands:
-            await ns.nft(commands)
+        await self._remember(ns, await ns.nft_change(commands, self.key))
+
+    async def _remember(self, ns: Namespace, generation: int) -> None:
+        """Note, here and in the kernel, what stands since a generation. Where others wrote, there is another look."""
+        digest = _digest(self)
         listing = await ns.nft(f"list table {self.family} {self.name}")
         table = f"table {self.family} {self.name}_digest"
-        digest = _digest(self)
         comment = f"text {digest} listing {_hash(self._lasting(listing))}"
-        await ns.nft(f'{table}\ndelete {table}\n{table} {{ comment "{comment}"; }}\n')
-        ns.nft_known[self.key] = (0, dataclasses.replace(self, loaded=digest))  # the next look tells whether it is so
+        noted = await ns.nft_change(f'{table}\ndelete {table}\n{table} {{ comment "{comment}"; }}\n')
+        known = msgspec.structs.replace(self, loaded=digest)
+        ns.nft_known[self.key] = (noted if noted == generation + 1 else 0, known)
 
     async def delete(self, ns: Namespace) -> None:
         for name in (self.name, f"{self.name}_digest"):
-            await ns.nft(f"table {self.family} {name}\ndelete table {self.family} {name}\n")
+            await ns.nft_change(f"table {self.family} {name}\ndelete table {self.family} {name}\n", self.key)
 
     @classmethod
     async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
@@ -224,13 +231,13 @@ class NftTable(Item):
         if not listing:
             return None
         memory = await _listing(ns, f"{self.family} {self.name}_digest")
-        digests = re.search(r"text ([0-9a-f]+) listing ([0-9a-f]+)", memory)
+        digests = DIGESTS.search(memory)
         if digests is None or digests[2] != _hash(self._lasting(listing)):
-            return dataclasses.replace(self, text="", elements=(), kept=(), blocks=())
+            return msgspec.structs.replace(self, text="", elements=(), kept=(), blocks=())
         _, known = ns.nft_known.get(self.key, (0, None))
         if isinstance(known, NftTable) and known.text and known.loaded == digests[1]:
             return known
-        return dataclasses.replace(self, text="", elements=(), kept=(), blocks=(), loaded=digests[1])
+        return msgspec.structs.replace(self, text="", elements=(), kept=(), blocks=(), loaded=digests[1])
 
     def _lasting(self, listing: str) -> str:
         """Return a listing without the elements of kept sets, which come and go."""
@@ -243,7 +250,7 @@ class NftTable(Item):
 
 def _blocks(listing: str) -> list[tuple[str, str, str]]:
     """Return kind, name and body of all that a table holds."""
-    return re.findall(r"^\t(\w+) (\S+) {\n(.*?)^\t}$", listing, re.MULTILINE | re.DOTALL)
+    return BLOCK.findall(listing)
 
 
 def _block(head: str, lines: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -25,8 +24,7 @@ PVID, UNTAGGED = 2, 4
 UNTAGGED_VLAN = 1  # of frames without a tag, on every port that isn't an access port of another
 
 
-@dataclasses.dataclass(frozen=True)
-class PortVlans(Item):
+class PortVlans(Item, frozen=True):
     """To which VLAN a port's untagged frames belong, and which it carries tagged."""
 
     stage: ClassVar[int] = 12
@@ -53,7 +51,7 @@ class PortVlans(Item):
         return {**dict.fromkeys(self.tagged, 0), **dict(self.other), **untagged}
 
     async def create(self, ns: Namespace) -> None:
-        """Set all; a new port is in VLAN 1 by itself. Raises NotYet while it is not there."""
+        """Set all; a new port is in the bridge's default VLAN by itself. Raises NotYet while it is not there."""
         found = [*await self.observe(ns, [self])]
         await self._set(ns, found[0].flags() if found else {})
 
@@ -100,3 +98,11 @@ class PortVlans(Item):
         tagged = sorted(vlan for vlan, flags in flags_of.items() if not flags)
         other = sorted((vlan, flags) for vlan, flags in flags_of.items() if flags in (PVID, UNTAGGED))
         return cls(ifname, untagged[0] if untagged else 0, tuple(tagged), tuple(other))
+
+
+def ports_of(ns: Namespace, bridge: str) -> list[PortVlans]:
+    """Return the ports that a bridge has now, for `observe`."""
+    index = ns.ifindex(bridge)
+    ns.read_links()
+    found = [number(message[4:8]) for message, fields in ns.links if number(fields.get(IFLA_MASTER)) == index]
+    return [PortVlans(ns.ifnames[port]) for port in found] if index else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import ipaddress
 import socket
@@ -38,8 +37,7 @@ TYPE_NAMES = {number: name for name, number in TYPES.items()}
 RTMSG = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 
 
-@dataclasses.dataclass(frozen=True)
-class Route(Item):
+class Route(Item, frozen=True, dict=True):
     """One route. Empty fields mean: as the kernel chooses."""
 
     stage: ClassVar[int] = 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import ipaddress
 import socket
@@ -52,8 +51,7 @@ FIB_RULE_HDR = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, tab
 FIB_RULE_INVERT = 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Rule(Item):
+class Rule(Item, frozen=True, dict=True):
     """One rule. There may be several of one priority, so that its key is all that it says."""
 
     stage: ClassVar[int] = 40

@@ -8,7 +8,6 @@ read. So a manager that comes back adopts what runs, and starts or reloads only 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import signal
 from collections.abc import Iterable, Sequence
@@ -27,8 +26,7 @@ WRITES_PID = ("sh", "-c", 'echo $$ > "$0" && exec "$@"')
 INSTALL_RETRY = 5.0  # seconds between two looks whether what is missing was installed
 
 
-@dataclasses.dataclass(frozen=True)
-class Service(Item):
+class Service(Item, frozen=True):
     """A service as it should run."""
 
     stage: ClassVar[int] = 70
@@ -90,6 +88,7 @@ class Service(Item):
         """Tell it to read its files again, or start it anew where that isn't enough."""
         if isinstance(old, Running) and self._needs_start(old):
             await ns.children.stop(self.name)
+            ns.remove_locked(Path(self.pid_file))  # by a helper of what was stopped, which ends a moment later
             await self._start(ns)
             return
         self._write(ns, self.reloadable)
@@ -123,9 +122,9 @@ class Service(Item):
             return f"{exc.strerror}; is it installed?"
         if status:
             return f"ended with status {status}; see the instance's log"
-        pid = ns.read_file(Path(self.pid_file)) or ""
-        if not pid.strip().isdecimal() or not ns.children.adopt(self.name, int(pid)):
-            return f"died at once; its pid file says {pid.strip()!r}"
+        pid = _told_pid(ns, self)
+        if not pid.isdecimal() or not ns.children.adopt(self.name, int(pid)):
+            return f"died at once; its pid file says {pid!r}"
         return ""
 
     def _missing(self) -> str:
@@ -153,8 +152,7 @@ class Service(Item):
         return [running for running in found if running is not None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Running(Observed):
+class Running(Observed, frozen=True):
     """A service as it runs."""
 
     stage: ClassVar[int] = Service.stage
@@ -179,29 +177,43 @@ class Running(Observed):
 
 def _observe_one(ns: Namespace, name: str, service: Service | None) -> Running | None:
     """Return a service that is alive and is the one that was started, watching it from now on."""
-    assert ns.directory is not None
-    words = (ns.read_file(ns.directory / (name + RUNNING_SUFFIX)) or "").split()
-    if len(words) != 5 or not all(word.isdecimal() for word in words[:3]):
-        words = _unrecorded(ns, service)
-    if not words:
+    told = (_recorded(ns, name), _unrecorded(ns, service))
+    words = next((words for words in told if words and _adopt(ns, name, *map(int, words[:2]))), None)
+    if words is None:
         return None
-    pid, identity, index = (int(word) for word in words[:3])
-    found = ns.children.adopt(name, pid)
-    if not found:
-        return None
-    if identity and found != identity:  # the pid was used again
-        ns.children.forget(name)
-        return None
+    pid, _, index = (int(word) for word in words[:3])
     files = service.files + service.reloadable if service is not None else ()
     as_planned = frozenset(path for path, text in files if ns.read_file(Path(path)) == text)
-    same_link = service is None or not service.ifname or ns.ifindex(service.ifname) == index
+    found = ns.ifindex(service.ifname) if service is not None and service.ifname else index
+    same_link = found == index or (not found and index in ns.ifnames)  # which somebody renamed
     return Running(name, pid, words[3], words[4], same_link, as_planned)
 
 
+def _adopt(ns: Namespace, name: str, pid: int, identity: int) -> bool:
+    """Watch a process, if it is alive and still that one; an identity of 0 isn't known."""
+    found = ns.children.adopt(name, pid)
+    if found and identity and found != identity:  # the pid was used again
+        ns.children.forget(name)
+        return False
+    return bool(found)
+
+
+def _recorded(ns: Namespace, name: str) -> list[str]:
+    """Return what the record says: pid, identity, ifindex and two digests; nothing when there is no good one."""
+    assert ns.directory is not None
+    words = (ns.read_file(ns.directory / (name + RUNNING_SUFFIX)) or "").split()
+    return words if len(words) == 5 and all(word.isdecimal() for word in words[:3]) else []
+
+
 def _unrecorded(ns: Namespace, service: Service | None) -> list[str]:
-    """Return what is known of a service whose starter died before it could write the record: it is started anew."""
-    pid = (ns.read_file(Path(service.pid_file)) or "").strip() if service is not None else ""
+    """Return what is known of a service whose starter couldn't write the record, or died before: it is started anew."""
+    pid = _told_pid(ns, service) if service is not None else ""
     return [pid, "0", "0", "-", "-"] if pid.isdecimal() else []
+
+
+def _told_pid(ns: Namespace, service: Service) -> str:
+    """Return what the pid file says: its first line, for radvd writes over a killed one's and doesn't cut it off."""
+    return (ns.read_file(Path(service.pid_file)) or "").partition("\n")[0]
 
 
 def _running_file(service: Service) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
 
 
-@dataclasses.dataclass(frozen=True)
-class Sysctl(Item):
+class Sysctl(Item, frozen=True):
     """One setting. It carries no mark, so that one which is planned no longer stays as it is."""
 
     stage: ClassVar[int] = 0
@@ -21,6 +19,7 @@ class Sysctl(Item):
     name: str  # as net.ipv4.ip_forward
     value: str
     optional: bool = False  # a kernel without it is as good
+    least: bool = False  # a larger number is as good
 
     @property
     def key(self) -> Key:
@@ -33,14 +32,16 @@ class Sysctl(Item):
         return f"# {self.name} stays as it is"
 
     def matches(self, observed: Observed) -> bool:
-        return isinstance(observed, Sysctl) and observed.value == self.value
+        if not isinstance(observed, Sysctl):
+            return False
+        return observed.value == self.value or (self.least and int(observed.value) >= int(self.value))
 
     async def create(self, ns: Namespace) -> None:
         """Set it unless it is so already: its link may have been made after the observation."""
         found = ns.read_sysctl(self.name)
         if found is None:
             raise NotYet(self._missing())
-        if found != self.value:
+        if not self.matches(Sysctl(self.name, found)):
             ns.write_sysctl(self.name, self.value)
 
     def _missing(self) -> str:
@@ -63,5 +64,5 @@ class Sysctl(Item):
         for item in planned:
             value = ns.read_sysctl(item.name)
             if value is not None or item.optional:
-                found.append(cls(item.name, item.value if value is None else value, item.optional))
+                found.append(cls(item.name, item.value if value is None else value, item.optional, item.least))
         return found

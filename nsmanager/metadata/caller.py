@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from nsmanager.residents import Address
 from pubsub.topics import Dhcp6Mode, NamespaceApp, NamespaceConfig, NamespaceOutlook
 
 
-@dataclasses.dataclass(frozen=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """One app, at the time of its request."""
 
     instance: str

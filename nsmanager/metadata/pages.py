@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from nsmanager.metadata import ec2
 from nsmanager.metadata.caller import Caller
+from nsmanager.residents import METADATA, METADATA6
 
 TEXT, JSON, YAML = "text/plain; charset=utf-8", "application/json", "text/yaml; charset=utf-8"
 TOKEN_PATH = "/latest/api/token"  # noqa: S105  # a path
@@ -16,11 +18,12 @@ TOKEN_TTL = "x-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105  # a header
 LONGEST_TTL = 21600  # seconds, EC2's limit
 TOKEN = "by-interface"  # noqa: S105  # nobody asks for it: the interface alone says who calls
 ESCAPED = re.compile(r"%([2-7][0-9A-Fa-f])")  # of a path; beyond ASCII there is nothing here
+# A page that was got by a name can't ask us by that name (DNS rebinding); HTTP/1.0 may leave it out.
+HOSTS = ("", str(METADATA), f"[{METADATA6}]")
 VERSION = re.compile(r"(latest|1\.0|20\d\d-\d\d-\d\d)")  # of EC2's paths; all are the same here
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What goes back."""
 
     status: int
@@ -31,6 +34,8 @@ class Answer:
 
 def answer(method: str, path: str, headers: Mapping[str, str], who: Caller | None) -> Answer:
     """Return the answer; header names are in lower case."""
+    if headers.get("host", "").lower().removesuffix(":80") not in HOSTS:
+        return Answer(403, "This server has no name: ask it by its address.\n")
     path = ESCAPED.sub(lambda found: chr(int(found[1], 16)), path.partition("?")[0])
     if who is None:
         return Answer(404, "You are no app of this instance's configuration: nothing is known of you.\n")

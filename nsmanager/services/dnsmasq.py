@@ -10,12 +10,19 @@ from nsmanager.items.service import Service
 from nsmanager.marks import NFT_TABLE
 from nsmanager.names import BRIDGE
 from nsmanager.place import Place
+from nsmanager.residents import METADATA6
 from pubsub.topics import Dhcp6Mode, NamespaceApp, NamespaceConfig
 from pubsub.values import AddressRange
 
 NAME = "dnsmasq"
 # Of a /64, for those that have no address of their own in stateful mode: no EUI-64 address lies there (RFC 4291).
 FIRST_LEASED6, LAST_LEASED6 = 0x1_0000, 0x1_FFFF
+# What no name of elsewhere means: an app's own loopback, its link, and the metadata server (which is on the link, too).
+# A page that an app shows could reach them by such a name (DNS rebinding).
+REBINDING = (
+    "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16",
+    "::/127", "::ffff:0.0.0.0/104", "::ffff:127.0.0.0/104", "::ffff:169.254.0.0/112", "fe80::/10", f"{METADATA6}/128",
+)  # fmt: skip
 
 
 def service(config: NamespaceConfig, place: Place) -> Service | None:
@@ -50,6 +57,7 @@ def service(config: NamespaceConfig, place: Place) -> Service | None:
             "expand-hosts",
             f"domain={config.domain}",
             f"local=/{config.domain}/",
+            *(f"bogus-nxdomain={network}" for network in REBINDING),
             *_sets(config),
             "# DHCP",
             *([_range(config, config.range)] if config.range is not None else []),
@@ -59,6 +67,9 @@ def service(config: NamespaceConfig, place: Place) -> Service | None:
             f"dhcp-leasefile={place.leases}",
             "dhcp-authoritative",
             "no-ping",
+            "# one lease for each MAC address, whatever a client calls itself, and not more than the instance's share",
+            "dhcp-ignore-clid",
+            f"dhcp-lease-max={config.limits.leases}",
         )
     )
     return Service(
@@ -99,7 +110,7 @@ def _range6(config: NamespaceConfig, bridge: IPv6Interface) -> str:
 
 def _servers(config: NamespaceConfig) -> Iterable[str]:
     """Yield whom to ask; through a tunnel as the bridge's address, which is the peer's to answer."""
-    source = f"@{config.router.ip}" if config.tunnels else ""
+    source = f"@{config.router.ip}" if config.sealed else ""
     return (f"server={server}{source}" for server in config.servers)
 
 
