@@ -11,6 +11,7 @@ from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.options import Folders, with_folders, with_output
 from supervisor.cli.output import milliseconds, render_object, show, size, table
 from supervisor.cli.sparkline import draw, terminal_knows_unicode
+from supervisor.printable import in_line
 
 
 @click.command("describe")
@@ -20,12 +21,16 @@ from supervisor.cli.sparkline import draw, terminal_knows_unicode
 @with_folders
 def describe_command(kind: str, name: str, output: str, folders: Folders) -> None:
     """Tell all about one KIND: instance NAME, app INSTANCE/NAME or uplink NAME."""
+    from supervisor.cli.resources import in_words
+
     found = {"instance": describe_instance, "app": describe_app, "uplink": describe_uplink}[kind](name, folders)
     if output in ("json", "yaml"):
         print(render_object(found, output))
     elif output == "name":
         print(name)
     else:
+        if "resources" in found:
+            found["resources"] = in_words(found["resources"])
         print(render_text(found, unicode=terminal_knows_unicode()))
 
 
@@ -36,7 +41,7 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
     from supervisor.cli.processes import measure
     from supervisor.cli.reading import read_now
 
-    statuses, inside, configs, problems, apps, told = read_now(
+    statuses, inside, configs, problems, apps, told, used = read_now(
         folders.run,
         (topics.NetworkInstanceStatus, "supervisor", ""),
         (topics.NamespaceStatus, "nsmanager", name),
@@ -44,6 +49,7 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
         (topics.ConfigProblem, "confd", ""),
         (topics.AppNetworkStatus, "supervisor", ""),
         (topics.NamespaceConfig, "supervisor", name),
+        (topics.InstanceResources, "supervisor", ""),
     )
     if name not in statuses.table:
         raise CliError(f"no instance {name}; see `nsvisor get instances`", NOT_FOUND)
@@ -63,6 +69,9 @@ def describe_instance(name: str, folders: Folders) -> dict[str, Any]:
         found["ports"] = list(inside.table[name].ports)
         found["waiting"] = list(inside.table[name].waiting)
         found["errors"] = list(inside.table[name].errors)
+    if name in used.table:
+        found["held_by"] = used.table[name].held_by
+        found["resources"] = [to_plain(one) for one in used.table[name].resources]
     found["problems"] = [to_plain(problem) for problem in problems.table.values() if problem.instance == name]
     found["static_routes"] = [to_plain(route) for route in configs.table[name].routes] if name in configs.table else []
     found["told_routes"] = [to_plain(route) for route in told.table[name].routes] if name in told.table else []
@@ -154,4 +163,4 @@ def _text(key: str, value: Any, unicode: bool) -> str:
         return hex(value) if value else "-"
     if key == "history":
         return draw(value, unicode=unicode)
-    return show(value)
+    return in_line(show(value))

@@ -8,9 +8,9 @@ anew, without comments.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
+import msgspec
 import yaml
 
 from pubsub.codec import to_plain
@@ -21,8 +21,7 @@ from pubsub.topics import NetworkInstanceConfig, UplinkConfig
 INDENT = "  "
 
 
-@dataclasses.dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """The lines of one entry in block style: with the comments right above it, without the next one's."""
 
     first: int  # 0-based

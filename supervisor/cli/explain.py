@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import sys
@@ -10,6 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from supervisor.cli.completion import instance_names
 from supervisor.cli.errors import NOT_FOUND, CliError
@@ -19,7 +19,7 @@ from supervisor.cli.output import render_object
 if TYPE_CHECKING:
     from pubsub.topics import NamespaceConfig
     from supervisor.cli.way import Packet, Way
-    from supervisor.cli.way.packet import IpAddress
+    from supervisor.passage.packet import IpAddress
 
 FAR = "192.0.2.1"  # RFC 5737: nobody's, so only a default route leads there
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
@@ -80,7 +80,7 @@ def explain_command(
     """
     from nsmanager.firewall.entries import app_numbers
     from supervisor.cli.way import Packet, walk
-    from supervisor.cli.way.packet import ECHO
+    from supervisor.passage.packet import ECHO
 
     if os.geteuid() != 0:
         raise PermissionError(1, "not permitted", f"/run/netns/{instance}")
@@ -160,7 +160,10 @@ def as_data(instance: str, app: str, packet: Packet, way: Way) -> dict[str, Any]
         "end": way.end,
         "words": way.words,
         "steps": [
-            {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(step).items()}
+            {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in msgspec.structs.asdict(step).items()
+            }
             for step in way.steps
         ],
     }

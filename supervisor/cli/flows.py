@@ -19,7 +19,10 @@ def clock(seconds: float) -> str:
     """Return a time since the epoch as the hour of here, to the millisecond; 0 is none."""
     if not seconds:
         return "-"
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    try:
+        return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    except (OverflowError, ValueError, OSError):  # as in `kinds.moment`
+        return f"at {seconds} s"
 
 
 def end(address: str, port: int, protocol: str) -> str:

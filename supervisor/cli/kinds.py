@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from pubsub import topics
 from pubsub.codec import to_plain
 from supervisor.cli.output import Column, Row, few, milliseconds, show, size
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """One kind of things."""
 
     name: str  # plural
@@ -55,7 +55,10 @@ def moment(seconds: float) -> str:
     """Return a time since the epoch in local words; 0 is none."""
     if not seconds:
         return "-"
-    return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
+    try:
+        return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
+    except (OverflowError, ValueError, OSError):  # who told it may be hostile, and the others are to be listed
+        return f"at {seconds} s"
 
 
 INSTANCES = Kind(

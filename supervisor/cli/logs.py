@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ import click
 from supervisor.cli.completion import instance_names
 from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.options import Folders, with_folders
+from supervisor.printable import printable
 
 POLL_INTERVAL = 0.2  # seconds; a log file gives no event that costs less
 BLOCK = 65536  # bytes read at once
@@ -37,8 +39,9 @@ def logs_command(name: str, follow: bool, lines: int | None, folders: Folders) -
     with file:
         if lines is not None:
             file.seek(tail_offset(file, lines))
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         for block in follow_blocks(path, file) if follow else iter(lambda: file.read(BLOCK), b""):
-            sys.stdout.buffer.write(block)
+            sys.stdout.buffer.write(printable(decoder.decode(block)).encode())  # whoever wrote that may be hostile
             sys.stdout.buffer.flush()
 
 

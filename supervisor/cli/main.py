@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
 
 import click
 
 from supervisor.cli.errors import DENIED, EXIT_CODES, FAILED, NOT_RUNNING, TIMED_OUT, USAGE, CliError
+from supervisor.cli.screen import guard
 
 INTERRUPTED = 130  # as shells have it for SIGINT
 TRACEBACK_VARIABLE = "NSVISOR_TRACEBACK"
@@ -66,6 +66,7 @@ def nsvisor() -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    guard()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -86,6 +87,8 @@ def run(args: list[str]) -> int:
         return FAILED
     except Exception as exc:  # noqa: BLE001  # the top: nobody above could tell the user
         if os.environ.get(TRACEBACK_VARIABLE):
+            import traceback
+
             traceback.print_exc()
         text, code = translate(exc)
         print(f"nsvisor: {text}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -17,8 +17,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 Command = Callable[..., Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Folders:
+class Folders(msgspec.Struct, frozen=True):
     """Where one nsvisord lives."""
 
     run: Path

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
+
+from supervisor.printable import in_line
 
 GAP = "  "  # between columns
 FEW = 4  # values of a cell that may have a thousand
@@ -36,8 +39,7 @@ def show(value: Any) -> str:
     return str(value)
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column of a table."""
 
     title: str
@@ -74,6 +76,7 @@ def render_object(found: Any, output: str) -> str:
 
 def table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Return aligned columns: for a terminal in its width and with colours, else plain and whole."""
+    cells = [[in_line(cell) for cell in row] for row in cells]
     if sys.stdout.isatty():
         return _rich_table(titles, cells)
     widths = [max(len(row[index]) for row in [titles, *cells]) for index in range(len(titles))]

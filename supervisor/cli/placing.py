@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from pubsub.codec import to_plain
@@ -33,8 +33,7 @@ class InvalidError(ValueError):
         self.problems = problems
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """What becomes of one instance or uplink."""
 
     name: str
@@ -127,7 +126,7 @@ def _against_existing(steps: list[Step], existing: Files) -> list[Step]:
             said = f"{said}, with others" if file else f"{step.path} holds something else"
             raise ElsewhereError(f"{said}; edit that file: nsvisord follows it")
         if step.action != "unchanged" and file is not None:
-            found.append(dataclasses.replace(step, action="unchanged" if config == step.config else "changed"))
+            found.append(msgspec.structs.replace(step, action="unchanged" if config == step.config else "changed"))
         else:
             found.append(step)
     after = {**existing, **{str(step.path): step.text.encode() for step in found if step.text is not None}}

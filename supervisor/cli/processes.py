@@ -18,6 +18,6 @@ def measure(pid: int) -> dict[str, Any]:
         used = times.user + times.system
         found.update(cpu_seconds=used, cpu_percent=100 * used / max(time.time() - born, 0.01), since=born)
         found["pss_bytes"] = process.memory_full_info().pss
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # no pid: who told it may be hostile
         pass
     return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 import pubsub
 from supervisor.cli.errors import NOT_RUNNING, CliError
 from supervisor.cli.kinds import moment
+from supervisor.reports import is_own
 
 CONNECT_TIMEOUT = 5.0  # seconds for the hub to say welcome; it takes milliseconds
 READ_TIMEOUT = 10.0  # seconds for one table; the largest take a tenth of that
@@ -20,8 +22,7 @@ READ_TIMEOUT = 10.0  # seconds for one table; the largest take a tenth of that
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Found(Generic[T]):
+class Found(msgspec.Struct, Generic[T], frozen=True):
     """A table as it is now."""
 
     table: dict[str, T]
@@ -54,7 +55,7 @@ async def read_table(bus: pubsub.Bus, type_: type[T], agent: str, scope: str = "
         subscription = bus.subscribe(type_, agent=agent, scope=scope)
         async for change in subscription:
             match change:
-                case pubsub.Created(key=key, value=value) | pubsub.Modified(key=key, value=value):
+                case pubsub.Created(key=key, value=value) | pubsub.Modified(key=key, value=value) if is_own(change):
                     table[key] = value
                 case pubsub.Stale(since=since):
                     stale_since = since

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import sys
 from collections import deque
@@ -12,8 +11,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from supervisor.cli.errors import NOT_FOUND, CliError
 from supervisor.cli.output import GAP, Column, Row, render_object, render_rows
+from supervisor.printable import in_line
 
 ALL = 1_000_000  # records: more than are kept of any stream
 QUIET = 0.1  # seconds without a record that end the history: the hub's count may be a moment old
@@ -55,12 +57,11 @@ class Printer:
             self._line([column.title for column in self._columns])
 
     def _line(self, cells: Sequence[str]) -> None:
-        padded = (cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True))
+        padded = (in_line(cell).ljust(width) for cell, width in zip(cells, self._widths, strict=True))
         print(GAP.join(padded).rstrip(), flush=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Which records to print."""
 
     lines: int  # at most, of those that there are

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
 
 import pubsub
 from pubsub.topics import NetworkInstanceStatus, State
@@ -16,8 +17,7 @@ DELETED = "deleted"
 Statuses = dict[str, NetworkInstanceStatus]
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a wait ended: the statuses as they were last, and who isn't as wanted."""
 
     statuses: Statuses

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from supervisor.cli.diagnosis.host import HostFacts
+from supervisor.passage.obstacles import REMEDY
 
 OLDEST_KERNEL = (5, 12)  # mount_setattr(2); nothing older is tried
 MARKING_KERNEL = (5, 18)  # IFA_PROTO: addresses carry our mark
@@ -72,6 +73,7 @@ def _features(facts: HostFacts) -> Iterator[Finding]:
         "veth links": "modprobe veth; install the kernel's extra modules; install iproute2",
         "bridges": "modprobe bridge; install the kernel's extra modules; install iproute2",
         "nft with NAT and maps": "modprobe nf_tables nft_nat nft_chain_nat; install nftables",
+        "WireGuard": "modprobe wireguard; use Linux 5.6 or newer, with CONFIG_WIREGUARD",
     }
     for name, error in facts.probes.items():
         yield Finding(Level.ERROR, name, error, remedies[name]) if error else Finding(Level.OK, name, "works")
@@ -117,22 +119,11 @@ def _firewalls(facts: HostFacts) -> Iterator[Finding]:
     if facts.firewalls:
         names = ", ".join(facts.firewalls)
         yield Finding(Level.NOTE, "other firewalls", f"{names} runs here", "none: ours only looks at its own links")
-    for chain in facts.forward_drops:
-        yield Finding(
-            Level.WARNING,
-            "forward policy",
-            f"chain {chain} drops what it doesn't know, the instances' packets too",
-            _accept_in(chain),
-        )
-    if not facts.forward_drops:
-        yield Finding(Level.OK, "forward policy", "no foreign chain drops by default")
-
-
-def _accept_in(chain: str) -> str:
-    if chain == "ip filter FORWARD":
-        target = "DOCKER-USER"
-        return f"iptables -I {target} -i v-+ -j ACCEPT; iptables -I {target} -o v-+ -j ACCEPT (without docker: FORWARD)"
-    return f"nft insert rule {chain} iifname 'v-*' accept; nft insert rule {chain} oifname 'v-*' accept"
+    for words in facts.obstacles:
+        found, _, remedy = words.partition(REMEDY)
+        yield Finding(Level.WARNING, "forwarding", found, remedy)
+    if not facts.obstacles:
+        yield Finding(Level.OK, "forwarding", "no rules of others drop packets of instances")
 
 
 def _limits(facts: HostFacts) -> Iterator[Finding]:
@@ -143,6 +134,13 @@ def _limits(facts: HostFacts) -> Iterator[Finding]:
     if used is not None and most and used > NEARLY_FULL * most:
         remedy = f"sysctl -w net.netfilter.nf_conntrack_max={2 * most}"
         yield Finding(Level.WARNING, "connections", f"{used} of {most} are tracked: nearly full", remedy)
+    for version, entries in facts.neighbours.items():
+        most = sysctls.get(f"net.{version}.neigh.default.gc_thresh3", 0)
+        if entries > NEARLY_FULL * most:
+            remedy = f"sysctl -w net.{version}.neigh.default.gc_thresh3={2 * most}"
+            yield Finding(
+                Level.WARNING, "neighbours", f"{entries} of {most} of {version} are known: nearly full", remedy
+            )
     neighbours = NEIGHBOURS_PER_INSTANCE * count
     for version in ("ipv4", "ipv6"):
         what = f"net.{version}.neigh.default.gc_thresh3"
@@ -182,6 +180,8 @@ def _daemon(facts: HostFacts) -> Iterator[Finding]:
         )
     if not facts.config_problems:
         yield Finding(Level.OK, "configuration", f"{facts.instances} instances, no problem")
+    for name, said, remedy in facts.shortages:
+        yield Finding(Level.WARNING, f"instance {name}", said, remedy)
     if facts.daemon:
         yield Finding(Level.OK, "nsvisord", facts.daemon)
     else:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import os
 import platform
-import re
 import resource
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from nsmanager.services import charon
 from pubsub.config.directory import read_directory
 from pubsub.config.merge import Configuration, read_files
+from pubsub.errors import BusError
+from supervisor.cli.diagnosis.forwarding import obstacles_here
+from supervisor.fullness import STATISTICS, entries
 
 PROBE_TIMEOUT = 10.0  # seconds for one probe; loading a module takes a fraction of one
 
@@ -46,12 +49,13 @@ PROBES = {
     "bridges": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "bridge"],
     "nft with NAT and maps": ["unshare", "-n", "nft", NAT_PROBE],
 }
+# The same where the config has a use for it.
+WIREGUARD_PROBE = {"WireGuard": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "wireguard"]}
 LIBRARIES = ("libnftables.so.1",)
 BINARIES = ("ip", "dnsmasq", "radvd", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
 
 
-@dataclasses.dataclass(frozen=True)
-class HostFacts:
+class HostFacts(msgspec.Struct, frozen=True):
     """What `judge` needs to know."""
 
     uid: int
@@ -61,8 +65,9 @@ class HostFacts:
     libraries: Mapping[str, bool]
     binaries: Mapping[str, str]  # name -> path; empty: not found
     sysctls: Mapping[str, int]  # those that this kernel has
+    neighbours: Mapping[str, int]  # version of IP -> entries of all namespaces; empty: not told here
     open_files: int  # hard limit
-    forward_drops: tuple[str, ...]  # foreign chains in the forward hook whose policy is drop
+    obstacles: tuple[str, ...]  # what of the rules of others drops packets of instances
     firewalls: tuple[str, ...]  # known ones that run here
     shared_netns: bool  # /run/netns, or the mount above it, hands mounts on to others
     instances: int  # configured
@@ -70,6 +75,7 @@ class HostFacts:
     config_problems: tuple[str, ...]
     daemon: str  # version and pid of the running one; empty: none
     daemon_error: str
+    shortages: tuple[tuple[str, str, str], ...] = ()  # instances near a limit: which, what of, what to do
 
 
 def look(config_dir: Path, run_dir: Path) -> HostFacts:
@@ -80,12 +86,13 @@ def look(config_dir: Path, run_dir: Path) -> HostFacts:
         uid=os.geteuid(),
         kernel=platform.release(),
         python=tuple(map(int, platform.python_version_tuple()[:2])),
-        probes={name: _probe(argv) for name, argv in PROBES.items()} if os.geteuid() == 0 else {},
+        probes={name: _probe(argv) for name, argv in _probes(found).items()} if os.geteuid() == 0 else {},
         libraries={name: _loads(name) for name in LIBRARIES},
         binaries={name: _which(name) for name in BINARIES},
         sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
+        neighbours={version: entries(path.read_text()) for version, path in STATISTICS.items() if path.exists()},
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        forward_drops=forward_drops(_output(["nft", "list", "chains"])),
+        obstacles=obstacles_here() if os.geteuid() == 0 else (),
         firewalls=tuple(sorted({"dockerd", "firewalld", "ufw"} & _running())),
         shared_netns=_is_shared(Path("/proc/self/mountinfo").read_text(), "/run/netns"),
         instances=len(found.instances),
@@ -95,28 +102,20 @@ def look(config_dir: Path, run_dir: Path) -> HostFacts:
         ),
         daemon=daemon,
         daemon_error=daemon_error,
+        shortages=_shortages(run_dir) if daemon else (),
     )
 
 
+def _probes(configured: Configuration) -> dict[str, list[str]]:
+    wanted = any(one.config.vpn and one.config.vpn.wireguard for one in configured.instances.values())
+    return PROBES | (WIREGUARD_PROBE if wanted else {})
+
+
 def _missing_for_tunnels(configured: Configuration) -> tuple[str, ...]:
-    if not any(one.config.vpn for one in configured.instances.values()):
+    if not any(one.config.vpn and one.config.vpn.connections for one in configured.instances.values()):
         return ()
     needs = charon.NEEDS + charon.NEEDS_USER_SPACE
     return tuple(sorted({package for path, package in needs if not Path(path).exists()}))
-
-
-def forward_drops(listing: str) -> tuple[str, ...]:
-    """Read `nft list chains`: the foreign base chains that forward nothing of their own accord."""
-    found = []
-    table = chain = ""
-    for line in listing.splitlines():
-        if match := re.match(r"table (\S+ \S+)", line):
-            table = match[1]
-        elif match := re.match(r"\s+chain (\S+)", line):
-            chain = match[1]
-        elif "hook forward" in line and "policy drop" in line and not table.endswith(" nsvisor"):
-            found.append(f"{table} {chain}")
-    return tuple(found)
 
 
 def _daemon(run_dir: Path) -> tuple[str, str]:
@@ -129,19 +128,25 @@ def _daemon(run_dir: Path) -> tuple[str, str]:
     return f"{answer.get('version', '?')}, pid {answer.get('pid', '?')}", ""
 
 
+def _shortages(run_dir: Path) -> tuple[tuple[str, str, str], ...]:
+    from pubsub.topics import InstanceResources
+    from supervisor.cli.errors import CliError
+    from supervisor.cli.reading import read_now
+    from supervisor.cli.resources import shortages
+
+    try:
+        [found] = read_now(run_dir, (InstanceResources, "supervisor", ""))
+    except (CliError, BusError, TimeoutError):
+        return ()  # who isn't on the bus is told of elsewhere
+    return tuple(shortages(found.table))
+
+
 def _probe(argv: list[str]) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
         return str(exc)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
-
-
-def _output(argv: list[str]) -> str:
-    try:
-        return subprocess.run(argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
 
 
 def _loads(library: str) -> bool:

@@ -7,10 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from supervisor.cli.options import Folders, with_folders
+from supervisor.printable import in_line
 
 if TYPE_CHECKING:
+    from supervisor.cli.graph.picture import Picture
     from supervisor.cli.graph.system import System
 
 FORMATS = ("svg", "dot", "mermaid")
@@ -37,7 +40,17 @@ def graph_command(output: str, host: str, folders: Folders) -> None:
     system, warning = _read(folders, host or socket.gethostname())
     if warning:
         print(f"nsvisor: {warning}", file=sys.stderr)
-    print(import_module(f"supervisor.cli.graph.{output}").render(draw(system)))
+    print(import_module(f"supervisor.cli.graph.{output}").render(_in_lines(draw(system))))
+
+
+def _in_lines(picture: Picture) -> Picture:
+    """Return the picture with each text in its line: what managers say may be hostile."""
+    nodes = [
+        msgspec.structs.replace(one, title=in_line(one.title), lines=tuple(map(in_line, one.lines)))
+        for one in picture.nodes
+    ]
+    edges = [msgspec.structs.replace(one, label=in_line(one.label)) for one in picture.edges]
+    return msgspec.structs.replace(picture, nodes=tuple(nodes), edges=tuple(edges))
 
 
 def _read(folders: Folders, host: str) -> tuple[System, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from supervisor.cli.graph.picture import Column, Node, Picture
 
@@ -23,8 +24,7 @@ ROUNDS = 4  # of moving the columns beside each other; the third changes little
 OUTER = (Column.PEER, Column.OUTSIDE)
 
 
-@dataclasses.dataclass(frozen=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """A rectangle in pixels."""
 
     x: float
@@ -43,8 +43,7 @@ class Box:
         return self.y + self.height / 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """The boxes by the ids of their nodes, and what is around them."""
 
     width: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+
+import msgspec
 
 
 class Column(enum.IntEnum):
@@ -25,8 +26,7 @@ class Tone(enum.StrEnum):
     PLAIN = "plain"  # nobody watches it
 
 
-@dataclasses.dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One box. The id is unique in its picture."""
 
     id: str
@@ -36,8 +36,7 @@ class Node:
     tone: Tone = Tone.PLAIN
 
 
-@dataclasses.dataclass(frozen=True)
-class Edge:
+class Edge(msgspec.Struct, frozen=True):
     """A line from a box to another one that stands further right."""
 
     left: str  # ids of nodes
@@ -47,8 +46,7 @@ class Edge:
     tunnel: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """Boxes and lines in the order in which they are drawn. Uplinks, instances and apps stand in the frame `host`."""
 
     host: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from pubsub import topics
 from pubsub.topics import InstanceType, State
@@ -14,8 +15,7 @@ OUTSIDE = "outside"
 TONES = {State.READY: Tone.GOOD, State.FAILED: Tone.BAD}  # of instances; all other states: a warning
 
 
-@dataclasses.dataclass(frozen=True)
-class System:
+class System(msgspec.Struct, frozen=True):
     """The tables, by their keys."""
 
     host: str
@@ -109,7 +109,8 @@ def _tunnels(instances: Iterable[topics.NetworkInstanceStatus], system: System) 
         for tunnel in sorted(status.tunnels, key=lambda one: natural(one.name)) if status else ():
             peer = _id("peer", f"{instance.name}/{tunnel.name}")
             tone = Tone.GOOD if tunnel.up else Tone.BAD
-            state = f"ESP in {tunnel.esp}" if tunnel.up else tunnel.reason or "down"
+            how = "WireGuard" if tunnel.kind == "wireguard" else f"ESP in {tunnel.esp}"
+            state = how if tunnel.up else tunnel.reason or "down"
             lines = [tunnel.remote] if tunnel.remote else []
             nodes.append(Node(peer, Column.PEER, tunnel.name, (*lines, *tunnel.networks, state), tone))
             edges += [Edge(peer, _id("uplink", name), tone=tone, tunnel=True) for name in in_use(instance)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shlex
@@ -11,19 +10,20 @@ from functools import cache, cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+import msgspec
+
 from supervisor.cli.errors import CliError
-from supervisor.cli.way.expressions import UnknownError
-from supervisor.cli.way.judge import Asked
-from supervisor.cli.way.packet import IpAddress, Packet
-from supervisor.cli.way.ruleset import Ruleset
 from supervisor.names import uplink_table
+from supervisor.passage.expressions import UnknownError
+from supervisor.passage.judge import Asked
+from supervisor.passage.packet import IpAddress, Packet
+from supervisor.passage.ruleset import Ruleset
 
 ASK_TIMEOUT = 10.0  # seconds for one command; they take milliseconds
 UNREACHABLE = ("unreachable", "prohibit", "blackhole", "throw")
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a command said."""
 
     command: str  # as one would type it
@@ -31,8 +31,7 @@ class Answer:
     error: str  # empty: it succeeded
 
 
-@dataclasses.dataclass(frozen=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """The kernel's decision where a packet goes."""
 
     command: str

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
+
+import msgspec
 
 from nsmanager.firewall.numbers import NO_APP, OTHER_PORT
 from nsmanager.marks import LINK_GROUP
 from nsmanager.names import BRIDGE
 from supervisor.cli.errors import NOT_FOUND, CliError
-from supervisor.cli.way.judge import Trial
 from supervisor.cli.way.kernel import Kernel, Route
-from supervisor.cli.way.packet import IpAddress, Packet, Step, Way
 from supervisor.names import HOST_END_PREFIX, UPLINK_IFNAME, host_end
+from supervisor.passage.judge import Trial
+from supervisor.passage.packet import IpAddress, Packet, Step, Way
 
 MAX_CROSSINGS = 8  # namespaces that a packet is followed through; the longest way, out and in again, has four
 
@@ -48,7 +49,7 @@ class Walker:
                     "delivered", f"to {_whose(kernel)} itself: {trial.packet.target}, from {trial.packet.source}"
                 )
             return trial.packet
-        trial.packet = dataclasses.replace(trial.packet, oif=route.dev, oifgroup=kernel.group(route.dev))
+        trial.packet = msgspec.structs.replace(trial.packet, oif=route.dev, oifgroup=kernel.group(route.dev))
         if self._hook(kernel, trial, "forward"):
             self._hook(kernel, trial, "postrouting")
         if not self.end:
@@ -61,7 +62,7 @@ class Walker:
         if not kernel.judges_switched(packet.version):
             self.finish("bridge", f"{words}, and passes no rule")
             return
-        marked = dataclasses.replace(packet, oif=BRIDGE, oifgroup=packet.iifgroup, mark=packet.mark | target << 16)
+        marked = msgspec.structs.replace(packet, oif=BRIDGE, oifgroup=packet.iifgroup, mark=packet.mark | target << 16)
         if self._hook(kernel, Trial(kernel.ruleset, kernel, marked), "forward"):
             self.finish("bridge", f"{words}, and passes its rules")
 
@@ -142,7 +143,7 @@ def walk(instance: str, packet: Packet, apps: Mapping[IpAddress, int] = NO_APPS)
     kernel, host = Kernel(instance), Kernel()
     if not kernel.link(BRIDGE):
         raise CliError(f"no instance {instance} here: no link {BRIDGE} in /run/netns/{instance}", NOT_FOUND)
-    packet = dataclasses.replace(
+    packet = msgspec.structs.replace(
         packet, iif=BRIDGE, iifgroup=kernel.group(BRIDGE), mark=apps.get(packet.source, NO_APP)
     )
     first = kernel.route(packet)
