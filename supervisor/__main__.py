@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -20,10 +21,14 @@ from pubsub import confd
 from supervisor import __version__, configs, control
 from supervisor.commands import Commands
 from supervisor.configs import Configs
+from supervisor.containment import Containment, find_root
+from supervisor.containment.told import tell
+from supervisor.endurance import endure
 from supervisor.hub import keep_hub_running, stop_hub
 from supervisor.instance import Paths
 from supervisor.metrics import publish_uplinks
 from supervisor.notify import notify, watchdog_interval
+from supervisor.printable import printable
 from supervisor.publications import Publications
 from supervisor.supervisor import Supervisor
 from supervisor.zygote import Zygote
@@ -47,9 +52,18 @@ def main() -> int:
     parser.add_argument(
         "--state-dir", type=Path, default=Path("/var/lib/nsvisor"), metavar="DIR", help="lasting files (%(default)s)"
     )
+    parser.add_argument(
+        "--cgroup",
+        default="",
+        metavar="DIR",
+        help="control group (v2) for the instances, that nobody else uses; none: limits by rlimits alone; "
+        "default: beside our own, where systemd started us",
+    )
     parser.add_argument("--version", action="version", version=f"nsvisord {__version__}")
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=log_format())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter(log_format()))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     if os.geteuid():
         print("nsvisord: must be root: it makes namespaces and configures the host's network", file=sys.stderr)
         return 7
@@ -62,10 +76,18 @@ def main() -> int:
         return 1
     with lock:
         try:
-            asyncio.run(serve(paths))
+            asyncio.run(serve(paths, arguments.cgroup))
         except* Stop:
             log.info("stopped; networks, managers and services go on")
     return 0
+
+
+class LogFormatter(logging.Formatter):
+    """Writes messages so that what a manager said can neither control a terminal nor begin a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the line without a traceback."""
+        return printable(super().formatMessage(record)).replace("\n", "\n    ")
 
 
 def log_format() -> str:
@@ -92,13 +114,13 @@ def take_lock(run_dir: Path) -> IO[str]:
     except BlockingIOError as exc:
         lock.seek(0)
         raise OSError(f"another nsvisord (pid {lock.read().strip()}) runs with --run-dir {run_dir}") from exc
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    with contextlib.suppress(OSError):  # a full disk: the pid is only for those who ask whose lock it is
+        os.ftruncate(lock.fileno(), 0)
+        os.pwrite(lock.fileno(), f"{os.getpid()}\n".encode(), 0)
     return lock
 
 
-async def serve(paths: Paths) -> None:
+async def serve(paths: Paths, group_folder: str) -> None:
     """Run everything until SIGTERM, SIGINT or `down`; then raises Stop, in a group."""
     loop = asyncio.get_running_loop()
     reload, stop, down, published = (asyncio.Event() for _ in range(4))
@@ -108,23 +130,30 @@ async def serve(paths: Paths) -> None:
     zygote, found = Zygote(), Configs()
     async with asyncio.TaskGroup() as group:
         group.create_task(stop_on(stop))
-        hub = group.create_task(keep_hub_running(paths.run, paths.state))
-        group.create_task(zygote.keep_running())
-        group.create_task(confd.follow(paths.config, paths.run, reload, published))
+        hub = group.create_task(endure("hub", lambda: keep_hub_running(paths.run, paths.state)))
+        group.create_task(endure("spawner", zygote.keep_running))
+        group.create_task(endure("confd", lambda: confd.follow(paths.config, paths.run, reload, published)))
         # An instance that is not in the tables is ended: they must say what the files say before they are believed.
         await published.wait()
-        async with pubsub.connect(paths.run, agent="supervisor") as bus, Namespace() as ns:
+        async with (
+            pubsub.connect(paths.run, agent="supervisor") as bus,
+            Namespace() as ns,
+            find_root(group_folder) as groups,
+        ):
             publications = await Publications.open(bus)
-            supervisor = Supervisor(paths, publications, found, ns, zygote)
+            containment = Containment(groups)
+            supervisor = Supervisor(paths, publications, found, ns, zygote, containment=containment)
             commands = Commands(supervisor, reload, down)
             async with asyncio.TaskGroup() as inner:
-                inner.create_task(configs.follow(bus, found, supervisor.wake))
-                inner.create_task(supervisor.follow_managers(bus))
-                inner.create_task(supervisor.metrics.follow(bus))
+                inner.create_task(endure("configs", lambda: configs.follow(bus, found, supervisor.wake)))
+                inner.create_task(endure("managers", lambda: supervisor.follow_managers(bus)))
+                inner.create_task(endure("metrics", lambda: supervisor.metrics.follow(bus)))
+                used = supervisor.metrics.resources
+                inner.create_task(endure("resources", lambda: tell(bus, containment, publications.instances, used)))
                 inner.create_task(publish_uplinks(bus, ns, lambda: supervisor.plan.candidates))
                 inner.create_task(supervisor.run())
-                inner.create_task(control.serve(paths.run, commands.handle))
-                inner.create_task(tell_systemd(supervisor))
+                inner.create_task(endure("control socket", lambda: control.serve(paths.run, commands.handle)))
+                inner.create_task(endure("systemd", lambda: tell_systemd(supervisor)))
                 await down.wait()
                 hub.cancel()
                 await stop_hub(paths.run)

@@ -146,11 +146,11 @@ class Apps:
             except FileExistsError:  # of an earlier run's, whose namespace the kernel is still clearing up
                 await self.ask(own_order(name, ("ip", "link", "del", app_port(app))))
                 self.link(name, app, plan.config.mtu, netns)
+            self.remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
         except OSError as exc:
             child.signal(signal.SIGKILL)
             child.close()
             raise ControlError(f"app {app} of instance {name} can't be linked: {exc}", 1) from exc
-        self.remember(name, app, AppRecord("run", child.identity, app_port(app)), child)
         return pid
 
     async def ask(self, order: Exec, output: int | None = None) -> str:

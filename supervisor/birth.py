@@ -5,11 +5,13 @@ There is one way in, for a new namespace as for one that was found: by the pin a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import select
 import signal
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +64,15 @@ def delete_namespace(name: str) -> None:
     Path(path).unlink(missing_ok=True)
 
 
+def clear_pin(name: str) -> None:
+    """Remove the empty file that an unmounted pin leaves; what else is there stays."""
+    path = Path(NETNS_DIR, name)
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and not found.st_size and namespace_inode(name) is None:
+            path.unlink()
+
+
 def namespace_inode(name: str) -> int | None:
     """Return the inode of the pinned namespace; None: no pin, or one that holds nothing."""
     try:
@@ -89,6 +100,8 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     `root` is the mount namespace with the managers' root. The caller must be single-threaded. While it still holds
     descriptors of ours, nothing of its instance can take them: the kernel made it undumpable (prctl(2)).
     """
+    if order.group:
+        enter_group(order.group)
     net = open_pin(order.name)
     user = syscalls.owning_user_namespace(net)
     make_folders(order)
@@ -101,11 +114,16 @@ def enter_as_manager(order: NewManager, root: int, last_capability: int) -> None
     mapping = Path("/proc/self/uid_map").read_text().split()
     if mapping[:2] != ["0", str(order.uid_base)] or len(mapping) != 3:
         raise BirthError(f"namespace {order.name}: its uids are mapped to {mapping[1:2]}, not {order.uid_base}")
-    rights.set_limits()
+    rights.set_limits(order.rlimits)
     rights.become(0, 0)
     rights.forbid_namespaces()
     rights.limit(rights.MANAGER, last_capability)
     rights.keep(rights.MANAGER)
+
+
+def enter_group(group: str) -> None:
+    """Have the caller, and what it starts, counted and limited in a control group. Raises OSError."""
+    Path(group, "cgroup.procs").write_text("0")
 
 
 def open_pin(name: str) -> int:
@@ -123,6 +141,7 @@ def _hold_new_namespace(uid_base: int, reader: int, writer: int) -> None:
     try:
         os.close(reader)
         _unshare_as(uid_base)
+        _forbid_ipv6()
     except OSError as exc:
         number = exc.errno or errno.EPERM
     except BaseException:  # noqa: BLE001  # nothing of the spawner's stack may run in this child
@@ -155,6 +174,13 @@ def _unshare_as(uid_base: int) -> None:
         os.setresuid(0, 0, 0)
         os.setresgid(0, 0, 0)
         syscalls.unshare(flags)
+
+
+def _forbid_ipv6() -> None:
+    """Have links born without IPv6, so that none has an address before its manager is there."""
+    for which in ("all", "default"):
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+            Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
 
 
 def pin(name: str, source: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -28,11 +29,24 @@ class Identity(msgspec.Struct, frozen=True):
 def identity(pid: int) -> Identity | None:
     """Return the identity of a living process, None when there is none (a zombie lives no more)."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = _stat(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in (b"Z", b"X") else Identity(pid, int(fields[19]))
+
+
+def lineage(pid: int) -> Iterator[int]:
+    """Yield a pid, that of the parent, and so on."""
+    with contextlib.suppress(OSError):
+        while pid:
+            yield pid
+            pid = int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/pid/stat (proc(5)) behind the name, from the state on. Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
 
 
 class Child:
@@ -49,7 +63,10 @@ class Child:
             return None
         try:
             pidfd = os.pidfd_open(who.pid)
-        except ProcessLookupError:
+        except OSError as exc:
+            # EINVAL (Linux 6.1): the process is gone, and what it started still has its pid as that of their session.
+            if exc.errno not in (errno.ESRCH, errno.EINVAL):
+                raise
             return None
         if identity(who.pid) != who:  # asked after the open: from here on the descriptor can't be another's
             os.close(pidfd)

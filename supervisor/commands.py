@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from nsmanager.place import Place
 from nsmanager.plan import plan as plan_namespace
@@ -84,6 +86,7 @@ class Commands:
         configured = self._supervisor.configs.wanted[name].apps.get(app)
         planned = planned_app(instance, app)
         fixed = configured.address if configured else None
+        hold = self._supervisor.containment.apps(name)
         order = RunApp(
             instance=name,
             app=app,
@@ -93,6 +96,8 @@ class Commands:
             gateway=instance.config.router.ip if fixed else None,
             resolv_conf=resolv_conf(instance),
             mtu=instance.config.mtu,
+            group=hold.group,
+            rlimits=hold.rlimits,
             **self.command(request),
         )
         return {"pid": await apps.start(name, instance, app, order, request.fds), "app": app}
@@ -106,12 +111,20 @@ class Commands:
     def command(self, request: Request) -> dict[str, Any]:
         """Return what is common to both: the command, and the caller as the kernel names it."""
         body, caller = request.body, request.caller
-        if len(request.fds) != SESSION_FDS:
+        if len(request.fds) != SESSION_FDS or not stat.S_ISSOCK(os.fstat(request.fds[-1]).st_mode):
             raise ControlError("run and exec need stdin, stdout, stderr and a session", 2)
+        argv = body.get("argv")
+        if not isinstance(argv, list) or not argv:
+            raise ControlError("run and exec need a command, and `argv` is no list of words", 2)
+        words = tuple(map(str, argv))
+        env = {key: str(value) for key, value in mapping(body, "env").items()}
+        cwd = str(body.get("cwd", "/"))
+        if "\0" in "".join((*words, *env, *env.values(), cwd)):
+            raise ControlError("a command, its environment and its folder can't hold a zero byte", 2)
         return {
-            "argv": tuple(map(str, body["argv"])),
-            "env": {str(key): str(value) for key, value in body["env"].items()},
-            "cwd": str(body["cwd"]),
+            "argv": words,
+            "env": env,
+            "cwd": cwd,
             "uid": caller.uid,
             "gid": caller.gid,
             "groups": caller.groups,
@@ -132,11 +145,10 @@ class Commands:
         """Say what the given instances and uplinks, in place of those of the same name, would change."""
         supervisor = self._supervisor
         given = {
-            str(name): codec.from_plain(NetworkInstanceConfig, value)
-            for name, value in body.get("instances", {}).items()
+            name: codec.from_plain(NetworkInstanceConfig, value) for name, value in mapping(body, "instances").items()
         }
-        uplinks = {str(name): codec.from_plain(UplinkConfig, value) for name, value in body.get("uplinks", {}).items()}
-        configs = dataclasses.replace(
+        uplinks = {name: codec.from_plain(UplinkConfig, value) for name, value in mapping(body, "uplinks").items()}
+        configs = msgspec.structs.replace(
             supervisor.wanted,
             instances={**supervisor.configs.wanted, **given},
             uplinks={**supervisor.configs.uplinks, **uplinks},
@@ -169,6 +181,14 @@ class Commands:
         same = set(before) & set(after)
         stands = {item.key: item for item in before if item not in same}
         return [str(change) for change in diff([item for item in after if item not in same], stands)]
+
+
+def mapping(body: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """Return a field of a request that holds a map; its keys are texts. Raises ControlError."""
+    found = body.get(field, {})
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise ControlError(f"`{field}` is no map with names", 2)
+    return found
 
 
 def resolv_conf(instance: InstancePlan) -> str:

@@ -90,6 +90,10 @@ def in_words(problem: ConfigProblem) -> str:
 
 async def follow(bus: pubsub.Bus, configs: Configs, changed: Callable[[], None]) -> None:
     """Keep `configs` as the bus has them, calling `changed` after each change. Runs until cancelled."""
+    for agent in tuple(configs.tables):  # where this begins anew: all is told again, and is believed when it is whole
+        forget(configs, agent)
+    configs.synchronized.clear()
+    configs.problems.clear()
     async with asyncio.TaskGroup() as group:
         group.create_task(follow_problems(bus, configs, changed))
         followed: dict[str, list[asyncio.Task[None]]] = {}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 
-from pyroute2.conntrack import Conntrack, ConntrackEntry
-from pyroute2.netlink.exceptions import NetlinkError
+import msgspec
 
+from nsmanager.flows.entry import HEADER_SIZE, ID, MARK, Entry
+from nsmanager.flows.tracked import CT_DELETE, CT_GET, Tracked
+from nsmanager.netlink import attribute
 from supervisor.names import MARK_MASK
 from supervisor.plan import Plan
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
+CTA_MARK_MASK = 21  # nfnetlink_conntrack.h
 
 
-@dataclasses.dataclass(frozen=True)
-class Stuck:
+class Stuck(msgspec.Struct, frozen=True):
     """Connections that lead where nothing is any more, by the instances' ends of their links, as text."""
 
     everything: frozenset[str] = frozenset()  # of these instances
@@ -26,12 +29,11 @@ class Stuck:
     def __bool__(self) -> bool:
         return bool(self.everything or self.outbound)
 
-    def holds(self, entry: ConntrackEntry) -> bool:
+    def holds(self, entry: Entry) -> bool:
         """Tell whether a tracked connection is one of these."""
-        ends = {entry.tuple_orig.saddr, entry.tuple_orig.daddr, entry.tuple_reply.saddr}
-        return bool(ends & self.everything) or (
-            (entry.tuple_orig.saddr, (entry.mark or 0) & MARK_MASK) in self.outbound
-        )
+        original, reply = entry.original, entry.reply
+        ends = {str(original.source), str(original.destination), str(reply.source)}
+        return bool(ends & self.everything) or (str(original.source), entry.mark & MARK_MASK) in self.outbound
 
 
 def unbound(before: Plan, after: Plan) -> Stuck:
@@ -52,31 +54,28 @@ def unbound(before: Plan, after: Plan) -> Stuck:
 
 def forget_flows(stuck: Stuck) -> int:
     """Delete these connections in this namespace. Returns how many. Raises OSError."""
+    with contextlib.closing(Tracked()) as tracked:
+        return sum(forget(tracked, entry) for entry in list(dump(tracked, stuck)) if stuck.holds(entry))
+
+
+def forget(tracked: Tracked, entry: Entry) -> bool:
+    """Delete one connection; False when it ended by itself meanwhile. Raises OSError."""
     try:
-        return sum(forget_family(family, stuck) for family in FAMILIES)
-    except NetlinkError as exc:
-        raise OSError(exc.code, f"conntrack: {exc}") from exc
+        tracked.request(CT_DELETE, 0, entry.question + attribute(ID, entry.id))
+    except OSError as exc:
+        if exc.errno != errno.ENOENT:
+            raise
+        return False
+    return True
 
 
-def forget_family(family: int, stuck: Stuck) -> int:
-    """Delete those of one version of IP. Returns how many. Raises NetlinkError."""
-    done = 0
-    with Conntrack(nfgen_family=family) as conntrack:
-        # All of them first: 0.9.7 can't delete while it dumps.
-        for entry in [entry for entry in dump(conntrack, stuck) if stuck.holds(entry)]:
-            try:
-                conntrack.entry("del", tuple_orig=entry.tuple_orig)
-                done += 1
-            except NetlinkError as exc:
-                if exc.code != errno.ENOENT:  # it ended by itself meanwhile
-                    raise
-    return done
-
-
-def dump(conntrack: Conntrack, stuck: Stuck) -> Iterator[ConntrackEntry]:
+def dump(tracked: Tracked, stuck: Stuck) -> Iterator[Entry]:
     """Yield the entries that may be meant: where marks tell, the kernel lists only those."""
     if stuck.everything:
-        yield from list(conntrack.dump_entries())
+        yield from tracked.all()
         return
     for mark in {mark for _, mark in stuck.outbound}:
-        yield from list(conntrack.dump_entries(mark=mark, mark_mask=MARK_MASK))
+        wanted = attribute(MARK, struct.pack(">L", mark)) + attribute(CTA_MARK_MASK, struct.pack(">L", MARK_MASK))
+        for family in FAMILIES:
+            header = bytes((family,)).ljust(HEADER_SIZE, b"\0")
+            yield from (Entry(message) for message in tracked.dump(CT_GET, header + wanted))

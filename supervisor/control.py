@@ -10,7 +10,6 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
-import dataclasses
 import grp
 import logging
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
+import msgspec
 
 from supervisor.waiting import readable
 
@@ -33,6 +33,7 @@ MAX_FDS = 8
 READ_TIMEOUT = 5.0  # seconds for a client to send its request
 SO_PEERGROUPS = 59  # asm-generic/socket.h; absent from Python's socket
 GROUPS_SIZE = 1024  # bytes: 256 supplementary groups, the most that Python asks the kernel for
+RETRY = 0.5  # seconds until a call is taken again, where that failed
 ANSWER_TIMEOUT = 120.0  # seconds that a client waits
 
 
@@ -44,8 +45,7 @@ class ControlError(Exception):
         self.code = code
 
 
-@dataclasses.dataclass(frozen=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks, as the kernel says."""
 
     pid: int
@@ -54,8 +54,7 @@ class Caller:
     groups: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One command. Its descriptors are closed when the answer is sent."""
 
     do: str
@@ -117,8 +116,13 @@ async def serve(run_dir: Path, handle: Handler) -> None:
         bind(listener, path)
         async with asyncio.TaskGroup() as group:
             while True:
-                connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-                group.create_task(answer(connection, handle))
+                try:
+                    connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+                except OSError as exc:  # as EMFILE: whoever called waits in the kernel's queue
+                    log.warning("control socket: %s; trying again", exc)
+                    await asyncio.sleep(RETRY)
+                else:
+                    group.create_task(answer(connection, handle))
     finally:
         listener.close()
         path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import os
 import shutil
@@ -12,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from pubsub.codec import to_plain
@@ -37,8 +37,7 @@ KERNEL = "\n".join(
 Look = Callable[[str, str, int], Awaitable[str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Death:
+class Death(msgspec.Struct, frozen=True):
     """How a manager ended."""
 
     pid: int

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True)
-class UplinkRoute:
+from supervisor.kernel_tables import Tables
+
+
+class UplinkRoute(msgspec.Struct, frozen=True):
     """A route of the host's main table that leads out by the uplink."""
 
     to: IPv4Network | IPv6Network
@@ -16,8 +18,7 @@ class UplinkRoute:
     metric: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Uplink:
+class Uplink(msgspec.Struct, frozen=True):
     """A link of the host that is not ours."""
 
     ifname: str
@@ -73,8 +74,7 @@ class Uplink:
         return ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """What probing found of one uplink; carrier and addresses are facts of their own."""
 
     healthy: bool = True
@@ -82,18 +82,18 @@ class Health:
     reason: str = ""  # why it is not healthy
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """All that the host's plan depends on beside configuration."""
 
-    uplinks: dict[str, Uplink] = dataclasses.field(default_factory=dict)  # by ifname; every foreign link
-    health: dict[str, Health] = dataclasses.field(default_factory=dict)  # of those that are probed
-    present: dict[str, str] = dataclasses.field(default_factory=dict)  # instance -> ifname of the uplink it has now
+    uplinks: dict[str, Uplink] = msgspec.field(default_factory=dict)  # by ifname; every foreign link
+    health: dict[str, Health] = msgspec.field(default_factory=dict)  # of those that are probed
+    present: dict[str, str] = msgspec.field(default_factory=dict)  # instance -> ifname of the uplink it has now
     namespaces: frozenset[str] = frozenset()  # instances whose namespace stands
-    ports: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)  # instance -> app -> its port's ifname
-    lent: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # instance -> links of ours that it has
+    ports: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)  # instance -> app -> its port's ifname
+    lent: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)  # instance -> links of ours that it has
     vlans: bool = True  # the kernel's bridges have them; not asked where nobody wants any
-    secrets: dict[str, str] = dataclasses.field(default_factory=dict)  # files that tunnels need -> their versions
+    secrets: dict[str, str] = msgspec.field(default_factory=dict)  # files that tunnels need -> their versions
+    tables: Tables = msgspec.field(default_factory=Tables)  # of the kernel, that all namespaces share
     ipv6: bool = True  # the kernel has it
     forced6: bool = True  # links can forward IPv6 without the whole host doing so (force_forwarding, Linux 6.17)
     forwarded6: bool = False  # the whole host forwarded IPv6 before we came

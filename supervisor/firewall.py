@@ -7,10 +7,13 @@ host; what differs are the elements of sets and maps, so that a failover changes
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+import msgspec
+
+from nsmanager.firewall.admission import FIRST, FROM_LINK, LINKS, TO_LINK
+from nsmanager.firewall.words import chain, indented
 from nsmanager.items.nftables import NftTable
 from nsmanager.marks import LINK_GROUP, NFT_TABLE
 from pubsub.values import PortMap
@@ -19,8 +22,7 @@ from supervisor.names import MARK_HOST, uplink_mark
 from supervisor.uplinks.tables import Way
 
 
-@dataclasses.dataclass(frozen=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """One instance as the host's table sees it."""
 
     link: str  # ifname of the host's end
@@ -34,6 +36,8 @@ class Bound:
     routed6: bool = False  # its prefix goes out without NAT
     shared: tuple[Way, ...] = ()  # several: its connections are spread over them
     routes: tuple[tuple[IPv4Network, Way | None], ...] = ()  # destinations that go another way; None: nowhere now
+    connections: int = 65536  # tracked for it at a time
+    neighbours: int = 1024  # of the host's, that may be its doing, of each family
 
 
 def host_table(bound: Iterable[Bound], uplinks: Iterable[Uplink], ways: Iterable[Way], *, guard6: bool) -> NftTable:
@@ -44,9 +48,10 @@ def host_table(bound: Iterable[Bound], uplinks: Iterable[Uplink], ways: Iterable
     bound, uplinks, ways = tuple(bound), tuple(uplinks), tuple(ways)
     elements = {**bindings(bound, uplinks, ways), **claims(bound, uplinks)}
     chains = [line for one in bound for line in own_chains(one)]
-    text = "\n".join([*DECLARATIONS, *chains, *CHAINS, *(GUARD6 if guard6 else ())]) + "\n"
+    limits = [*limiting(bound)]
+    text = "\n".join([*DECLARATIONS, *chains, *limits, *CHAINS, *(GUARD6 if guard6 else ())]) + "\n"
     listed = tuple((name, tuple(dict.fromkeys(elements[name]))) for name in sorted(elements))
-    return NftTable(family="inet", name=NFT_TABLE, text=text, elements=listed)
+    return NftTable(family="inet", name=NFT_TABLE, text=text, elements=listed, kept=tuple(kept(bound)))
 
 
 def mark(uplink: Uplink) -> str:
@@ -66,6 +71,8 @@ def bindings(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...], ways: tuple[
         "link_addresses": (f'"{b.link}" . {b.inner_end}' for b in bound),
         "link_addresses6": (f'"{b.link}" . {b.inner_end6}' for b in bound if b.inner_end6),
         "routed": (f'"{b.link}" : goto from_{b.link}' for b in bound if b.routed6),
+        "opens": (f'"{b.link}" : jump opens-{b.connections}-{b.neighbours}' for b in bound),
+        "opened": (f'"{b.link}" : jump opened-{b.connections}' for b in bound),
         "own_links": (f'"{b.link}" . "{b.link}"' for b in bound),
         "collisions": (f'"{b.link}" : jump into_{b.link}' for b in bound),
         "link_ends": (f'"{b.link}" . {b.host_end}' for b in bound),
@@ -105,6 +112,30 @@ def claims(bound: tuple[Bound, ...], uplinks: tuple[Uplink, ...]) -> dict[str, l
     for name in ("host_port_maps", "host_port_maps6"):  # of two uplinks with one address the first counts
         found[name] = list({one.partition(" : ")[0]: one for one in reversed(found[name])}.values())[::-1]
     return found
+
+
+def limiting(bound: Iterable[Bound]) -> Iterator[str]:
+    """Yield the chains that new connections meet, of each limit that an instance has: few, as most have the same."""
+    found: dict[str, Iterable[str]] = {}
+    for b in bound:
+        hop = [f"meta nfproto ipv4 goto near4-{b.neighbours}", f"goto near6-{b.neighbours}"]
+        found[f"opens-{b.connections}-{b.neighbours}"] = [*FROM_LINK.connections(b.connections), *hop]
+        found[f"opened-{b.connections}"] = TO_LINK.connections(b.connections)
+        found[f"near4-{b.neighbours}"] = FROM_LINK.neighbours(b.neighbours, "ip")
+        found[f"near6-{b.neighbours}"] = FROM_LINK.neighbours(b.neighbours, "ip6")
+    for name in sorted(found):
+        yield indented(chain(name, found[name])).rstrip("\n").expandtabs(2)
+
+
+def kept(bound: Iterable[Bound]) -> Iterator[str]:
+    """Yield the declarations of what counts for these limits, and lives on when the table changes."""
+    bound = tuple(bound)
+    for connections in sorted({b.connections for b in bound}):
+        yield from FROM_LINK.kept(connections)
+    for neighbours in sorted({b.neighbours for b in bound}):
+        yield from FROM_LINK.kept_near(neighbours)
+    yield from FROM_LINK.near_sets()
+    yield from (f"set {name} {{ type ifname; size {LINKS}; flags dynamic; }}" for name in REFUSED)
 
 
 def has_ways(bound: Bound) -> bool:
@@ -149,6 +180,8 @@ DECLARATIONS = """\
   set link_addresses { typeof iifname . ip saddr; }
   set link_addresses6 { typeof iifname . ip6 saddr; }
   map routed { type ifname : verdict; }
+  map opens { type ifname : verdict; }
+  map opened { type ifname : verdict; }
   set own_links { typeof iifname . oifname; }
   map collisions { type ifname : verdict; }
   set link_ends { typeof iifname . ip daddr; }
@@ -166,12 +199,20 @@ DECLARATIONS = """\
   map host_port_maps { typeof ip daddr . meta l4proto . th dport : ip daddr . th dport; }
   map host_port_maps6 { typeof ip6 daddr . meta l4proto . th dport : ip6 daddr . th dport; }""".splitlines()
 
+REFUSED = ("refused-connections", "refused-neighbours")  # sets: link -> counter of what was over a limit
 OURS_IN = f"iifgroup {LINK_GROUP}"
 OURS_OUT = f"oifgroup {LINK_GROUP}"
 CLAIMED = "meta mark set iifname map @mark_of ct mark set meta mark accept"
 CLAMP = "tcp flags syn tcp option maxseg size set rt mtu"
 
 CHAINS = f"""\
+  chain refusing {{
+    {OURS_OUT} add @refused-connections {{ oifname counter }} drop
+    add @refused-connections {{ iifname counter }} drop
+  }}
+  chain too-near {{
+    add @refused-neighbours {{ iifname counter }} drop
+  }}
   chain routed_sources {{
     iifname vmap @routed
     drop
@@ -212,6 +253,7 @@ dnat ip6 to ip6 daddr . meta l4proto . th dport map @host_port_maps6
   }}
   chain outwards {{
     ct state invalid drop
+    {FIRST} iifname vmap @opens
     {CLAMP}
     {OURS_OUT} goto inwards
     meta mark . oifname @ways_out accept
@@ -222,6 +264,7 @@ dnat ip6 to ip6 daddr . meta l4proto . th dport map @host_port_maps6
   chain inwards {{
     {CLAMP}
     ct state established,related accept
+    ct status dnat {FIRST} oifname vmap @opened
     ct status dnat accept
     drop
   }}

@@ -74,6 +74,8 @@ def run(app: bool, fds: list[int], done: Callable[[], None]) -> None:
     """
     *fds, file = fds
     order: RunApp | Exec = _read(file, RunApp) if app else _read(file, Exec)
+    if isinstance(order, RunApp) and order.group:
+        birth.enter_group(order.group)
     host_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # before the app's own covers it
     _enter(order)
     syscalls.set_name("nsguard")
@@ -177,6 +179,8 @@ def _become_command(order: RunApp | Exec, last_capability: int) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
     if isinstance(order, RunApp):
         rights.limit(rights.APP, last_capability)
+        for kind, value in order.rlimits:
+            rights.set_limit(kind, value)
     os.umask(UMASK)
     if order.uid or isinstance(order, RunApp):
         rights.become(order.uid, order.gid, order.groups)

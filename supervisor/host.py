@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
+
+import msgspec
 
 from nsmanager.items.nftables import NftTable
 from nsmanager.namespace import Namespace, NftError
@@ -33,12 +34,15 @@ ALL_BUT_TABLE = tuple(kind for kind in HOST_KINDS if kind is not NftTable)
 class HostSide:
     """Facts, plan and reconciliation of the namespace in which the uplinks are. `lock` is held by who changes it."""
 
-    def __init__(self, run_dir: Path, ns: Namespace, before: Mapping[str, NetworkInstanceStatus]) -> None:
+    def __init__(
+        self, run_dir: Path, ns: Namespace, before: Mapping[str, NetworkInstanceStatus],
+        config_dir: Path = Path("/etc/nsvisor"),
+    ) -> None:  # fmt: skip
         self.lock = asyncio.Lock()
         self.probed = asyncio.Event()  # a probe found an uplink to be other than before
         self.prober = Prober(run_dir, self.probed.set)
         self.sysctls = BorrowedSysctls(run_dir)
-        self.secrets = Secrets(run_dir)
+        self.secrets = Secrets(run_dir, config_dir / "secrets")
         self.facts = Facts()
         self.plan = Plan()
         self.report = Report()
@@ -66,12 +70,12 @@ class HostSide:
         if not BRIDGE_FILTER.exists() and any(map(needs_bridge_filter, wanted.instances.values())):
             load_bridge_filter()
         if any(app.vlan for config in wanted.instances.values() for app in config.apps.values()):
-            self.facts = dataclasses.replace(self.facts, vlans=has_bridge_vlans())
-        self.facts = dataclasses.replace(self.facts, secrets=self.secrets.look(wanted.instances.values()))
+            self.facts = msgspec.structs.replace(self.facts, vlans=has_bridge_vlans())
+        self.facts = msgspec.structs.replace(self.facts, secrets=self.secrets.look(wanted.instances.values()))
         new = plan(wanted, self.facts, lots, self.plan)
         self._probe(new, wanted)
         if self.prober.health() != self.facts.health:  # what was found before a restart, of uplinks not followed yet
-            self.facts = dataclasses.replace(self.facts, health=self.prober.health())
+            self.facts = msgspec.structs.replace(self.facts, health=self.prober.health())
             new = plan(wanted, self.facts, lots, new)
         self._settle(new)
 
@@ -88,7 +92,9 @@ class HostSide:
             if self.plan.table is None or (uplinks == before and health == self.facts.health):
                 return False
             others = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname not in known}
-            self.facts = dataclasses.replace(self.facts, uplinks=others | uplinks, health=health, present=self.present)
+            self.facts = msgspec.structs.replace(
+                self.facts, uplinks=others | uplinks, health=health, present=self.present
+            )
             old, new = self.plan, plan(wanted, self.facts, lots, self.plan)
             if new.table is not None and new.table != old.table:
                 await self._bind(new.table)
@@ -139,13 +145,16 @@ class HostSide:
         The table comes last, and as it is planned by then: meanwhile instances may have been bound to other uplinks.
         """
         planned, before = self.plan, self.report
-        self.sysctls.note(self._ns, planned.borrowed)
-        items = [item for item in planned.items if type(item) is not NftTable]
+        # What isn't written down can't be given back, so it isn't set: the rest doesn't wait for that.
+        unnoted = self.sysctls.note(self._ns, planned.borrowed)
+        left = {item.key for item, _ in unnoted}
+        items = [item for item in planned.items if type(item) is not NftTable and item.key not in left]
         rest = await reconcile(self._ns, items, ALL_BUT_TABLE)
         async with self.lock:
             table = await adjust(self._ns, [self.plan.table] if self.plan.table else [], (NftTable,))
         self.sysctls.restore(self._ns, planned.borrowed)
-        self.report = Report(rest.done + table.done, rest.errors + table.errors)
+        errors = tuple((item.key, text) for item, text in unnoted)
+        self.report = Report(rest.done + table.done, rest.errors + table.errors + errors)
         for change in self.report.done:
             log.info("host: %s", str(change).partition("\n")[0])
         for _, text in set(self.report.errors) - set(before.errors):

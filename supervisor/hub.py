@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from supervisor.backoff import delay
 from supervisor.child import Child, all_uids
@@ -49,10 +50,23 @@ def running_hub(run_dir: Path) -> Child | None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return hub_of(int(lock.read()))
-    except (FileNotFoundError, ValueError):
+                return hub_of(holder(lock))
+    except FileNotFoundError:
         pass
     return None
+
+
+def holder(lock: BinaryIO) -> int:
+    """Return who has a lock: as its file says, or the kernel where a full disk left that empty; 0: nobody knows."""
+    if (said := lock.read().strip()).isdigit():
+        return int(said)
+    file = os.fstat(lock.fileno())
+    place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()  # number, FLOCK, ADVISORY, WRITE, pid, place: proc_locks(5)
+        if fields[1] == "FLOCK" and fields[5] == place:
+            return int(fields[4])
+    return 0
 
 
 def hub_of(pid: int) -> Child | None:

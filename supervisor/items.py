@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
+
+import msgspec
 
 from nsmanager.item import Item, Key, NotYet, Observed, Refused
 from nsmanager.items.address import Address
@@ -56,8 +57,7 @@ IN6_ADDR_GEN_MODE_NONE = 1
 AF_INET, AF_INET6 = 2, 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Veth(Item):
+class Veth(Item, frozen=True):
     """The link between the host and an instance; its other end is born inside, and both end with the namespace."""
 
     stage: ClassVar[int] = 70  # deleted before the rules and the table that guard it
@@ -91,7 +91,7 @@ class Veth(Item):
         if not isinstance(observed, Veth):
             return False
         # The other end isn't seen from here.
-        return dataclasses.replace(observed, peer=self.peer, netns=self.netns, peer_mac=self.peer_mac) == self
+        return msgspec.structs.replace(observed, peer=self.peer, netns=self.netns, peer_mac=self.peer_mac) == self
 
     async def create(self, ns: Namespace) -> None:
         """Make both ends where they belong: create-then-move is forty times slower."""
@@ -165,8 +165,7 @@ def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-@dataclasses.dataclass(frozen=True)
-class LocalRule(Item):
+class LocalRule(Item, frozen=True):
     """The kernel's rule 0, `lookup local`, taken away: its replacement behind our rules is a Rule of its own."""
 
     stage: ClassVar[int] = 45  # above rules: put back before the replacement goes
@@ -199,9 +198,10 @@ class LocalRule(Item):
         return header + u32(FRA_PRIORITY, 0)
 
     @classmethod
-    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:  # noqa: ARG003
-        """Return the items of the families whose rule 0 is away while a replacement of ours stands."""
+    async def observe(cls, ns: Namespace, planned: Sequence[Self]) -> Iterable[Observed]:
+        """Return the items of the families whose rule 0 is away, as planned or while a replacement of ours stands."""
         found: list[Observed] = []
+        wanted = {item.family: item for item in planned}
         rules = [rule for rule in await Rule.observe(ns, []) if isinstance(rule, Rule)]
         for family in FAMILIES:
             moved = [rule.priority for rule in rules if rule.family == family and rule.table == RT_TABLE_LOCAL]
@@ -209,13 +209,12 @@ class LocalRule(Item):
                 not number(attributes(message, FIB_RULE_HDR.size).get(FRA_PRIORITY))
                 for message in dump_rules(ns, family)
             )
-            if moved and not stands:
-                found.append(cls(max(moved), family))
+            if not stands and (family in wanted or moved):
+                found.append(wanted.get(family) or cls(max(moved), family))
         return found
 
 
-@dataclasses.dataclass(frozen=True)
-class NetdevTable(NftTable):
+class NetdevTable(NftTable, frozen=True):
     """The one table of ours on the host whose chains see frames."""
 
     home: ClassVar[str] = "netdev"

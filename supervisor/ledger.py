@@ -36,6 +36,7 @@ class Ledger:
     def __init__(self, state_dir: Path) -> None:
         self._path: Path | None = state_dir / "ledger.json"
         self._start = first_slot(str(state_dir))
+        self.trouble = ""  # why the last change could not be written
         self.entries: dict[str, Entry] = {}
         data = read_or_none(self._path)
         if data is not None:
@@ -52,12 +53,15 @@ class Ledger:
         """Return a copy whose changes are written nowhere."""
         copy = Ledger.__new__(Ledger)
         copy._path, copy._start, copy.entries = None, self._start, dict(self.entries)  # noqa: SLF001 (of the same class)
+        copy.trouble = ""
         return copy
 
     def keep(self, name: str, slot: int) -> None:
-        """Note the slot of an instance that was found running without an entry."""
+        """Note the slot of an instance that was found running without an entry; it has it, written down or not."""
         if name not in self.entries:
-            self._change({name: Entry(slot)})
+            entries = {**self.entries, name: Entry(slot)}
+            if not self._write(entries):
+                self.entries = entries
 
     def admit(self, names: Iterable[str], limit: int) -> dict[str, str]:
         """Give each name without an entry a slot below `limit`. Returns the names that got none, with the reason."""
@@ -78,8 +82,8 @@ class Ledger:
                 taken.add(new[name].slot)
             except LookupError as exc:
                 refused[name] = str(exc)
-        if new:
-            self._change(new)
+        if new and not self._write({**self.entries, **new}):
+            refused |= dict.fromkeys(new, self.trouble)
         return refused
 
     def subnets(
@@ -96,22 +100,27 @@ class Ledger:
                     entries[name] = Entry(entries[name].slot, str(used[-1]))
                 except LookupError as exc:
                     refused[name] = str(exc)
-        if entries != self.entries:
-            self._write(entries)
+        if entries != self.entries and not self._write(entries):
+            refused |= {name: self.trouble for name in names if name not in refused and not self.entries[name].subnet}
         return {name: IPv4Network(entries[name].subnet) for name in names if name not in refused}, refused
 
     def forget(self, name: str) -> None:
-        """Free what a deleted instance had. Its files must be gone."""
-        if name in self.entries:
-            self._write({k: v for k, v in self.entries.items() if k != name})
+        """Free what a deleted instance had. Its files must be gone. Raises OSError."""
+        if name in self.entries and not self._write({k: v for k, v in self.entries.items() if k != name}):
+            raise OSError(self.trouble)
 
-    def _change(self, new: dict[str, Entry]) -> None:
-        self._write({**self.entries, **new})
-
-    def _write(self, entries: dict[str, Entry]) -> None:
+    def _write(self, entries: dict[str, Entry]) -> bool:
+        """Write the entries, and take them over when they are written; else tell why in `trouble`."""
         if self._path is not None:
-            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), durable=True)
+            try:
+                write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), durable=True)
+            except OSError as exc:
+                self.trouble = f"what is given to it can't be written to {self._path}: {exc.strerror}"
+                log.error("%s; trying again", self.trouble)  # noqa: TRY400  # the words tell all
+                return False
+        self.trouble = ""
         self.entries = entries
+        return True
 
 
 def foreign_uids() -> list[range]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
+import msgspec
 
 from nsmanager.items.address import Address
 from nsmanager.items.neighbour import Neighbour
@@ -17,8 +18,7 @@ from supervisor.items import Veth
 from supervisor.names import TABLE_LINKS, UPLINK_IFNAME, host_end
 
 
-@dataclasses.dataclass(frozen=True)
-class LinkPlan:
+class LinkPlan(msgspec.Struct, frozen=True):
     """All that the host's side of one instance's link follows from."""
 
     name: str
@@ -56,6 +56,8 @@ def _link_items(link: LinkPlan, *, forced6: bool) -> Iterator[Item]:
     if forced6:
         yield Sysctl(f"net.ipv6.conf.{ifname}.force_forwarding", "1")
     yield Sysctl(f"net.ipv6.conf.{ifname}.accept_ra", "0")
+    # IN6_ADDR_GEN_MODE_NONE. The link was born with it, but NetworkManager's restart sets it back.
+    yield Sysctl(f"net.ipv6.conf.{ifname}.addr_gen_mode", "1")
     yield Address(ifname=ifname, address=link.host_end6)
     yield Neighbour(ifname, inner.address6.ip, inner.mac)
     yield Route(to=IPv6Network(inner.address6.ip), table=TABLE_LINKS, dev=ifname)

@@ -9,7 +9,7 @@ KEPT = 256 * 1024  # bytes of its end that are kept when it is cut
 
 
 def trim_logs(folder: Path) -> None:
-    """Cut the logs that are over the limit. Their writers append, so they go on behind what is kept."""
+    """Cut the logs that are over the limit. Their writers append, so they go on behind what is kept. Raises OSError."""
     for path in folder.glob("*.log"):
         if path.stat().st_size > LOG_LIMIT:
             with path.open("r+b") as file:

@@ -13,8 +13,8 @@ def notify(*lines: str) -> None:
     if not address:
         return
     with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
         contextlib.suppress(OSError),  # a service manager that listens no more is no reason to end
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
     ):
         sock.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from nsmanager.marks import LINK_GROUP
 from nsmanager.namespace import IFLA_IFNAME, RTM_GETLINK, Namespace
 from nsmanager.netlink import attributes, number, string, u32
 from supervisor.facts import Facts, Health, Uplink, UplinkRoute
+from supervisor.kernel_tables import OF_THE_FIRST, SIZES, Tables
 from supervisor.names import FORWARDING6, conf_sysctl
 from supervisor.resolvers import resolvers_of
 
@@ -63,10 +65,19 @@ async def gather(
         frozenset(namespaces),
         ports,
         lent,
+        tables=read_tables(ns, borrowed),
         ipv6=ns.read_sysctl("net.ipv6.conf.all.disable_ipv6") is not None,
         forced6=ns.read_sysctl("net.ipv6.conf.all.force_forwarding") is not None,
         forwarded6=(borrowed.get(FORWARDING6) or ns.read_sysctl(FORWARDING6)) == "1",
     )
+
+
+def read_tables(ns: Namespace, borrowed: Mapping[str, str]) -> Tables:
+    """Return how large the kernel's tables are without us, and whether that is ours to change."""
+    found = {name: borrowed.get(name) or ns.read_sysctl(name) for name in SIZES}
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    sizes = {name: int(value) for name, value in found.items() if value}
+    return Tables(sizes, ours=OF_THE_FIRST in sizes, memory=memory)
 
 
 def refresh(ns: Namespace, uplinks: Iterable[Uplink], borrowed: Mapping[str, str]) -> dict[str, Uplink]:

@@ -30,6 +30,8 @@ class NewManager(Order, frozen=True, kw_only=True):
     uid_base: int
     run_dir: str
     state_dir: str
+    group: str = ""  # folder of the control group that it enters; empty: it stays in the spawner's
+    rlimits: tuple[tuple[int, int], ...] = ()  # which (setrlimit(2)), and how much: soft and hard
     entry: str = MANAGER_ENTRY  # `module:function`, called with name, run_dir and state_dir
 
 
@@ -59,6 +61,8 @@ class RunApp(Order, frozen=True, kw_only=True):
     gateway: IPv4Address | None  # with an address: its default route; None: no default route
     resolv_conf: str  # the text of its /etc/resolv.conf
     mtu: int
+    group: str = ""  # folder of the control group that it enters; empty: it stays in the spawner's
+    rlimits: tuple[tuple[int, int], ...] = ()  # of the command
 
 
 class Exec(Order, frozen=True, kw_only=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import msgspec
 
 from nsmanager.items.nftables import NftTable
 from nsmanager.items.route import Route
@@ -55,8 +56,7 @@ NO_SUBNET = IPv4Network("0.0.0.0/32")  # stands in the place of a switch, which 
 IPV6_MTU = 1280  # bytes; a link with less carries no IPv6 (RFC 8200)
 
 
-@dataclasses.dataclass(frozen=True)
-class Lot:
+class Lot(msgspec.Struct, frozen=True):
     """What the ledger gave to an instance."""
 
     slot: int
@@ -68,8 +68,7 @@ class Lot:
         return uid_base(self.slot)
 
 
-@dataclasses.dataclass(frozen=True)
-class InstancePlan:
+class InstancePlan(msgspec.Struct, frozen=True):
     """One instance, planned."""
 
     lot: Lot
@@ -156,26 +155,24 @@ class InstancePlan:
                 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The host and all instances."""
 
     items: tuple[Item, ...] = ()  # of the host, in the order of creation
-    instances: dict[str, InstancePlan] = dataclasses.field(default_factory=dict)
-    links: dict[str, tuple[Item, ...]] = dataclasses.field(default_factory=dict)  # those of one instance's link
-    candidates: dict[str, Candidate] = dataclasses.field(default_factory=dict)  # the host's uplinks, by ifname
+    instances: dict[str, InstancePlan] = msgspec.field(default_factory=dict)
+    links: dict[str, tuple[Item, ...]] = msgspec.field(default_factory=dict)  # those of one instance's link
+    candidates: dict[str, Candidate] = msgspec.field(default_factory=dict)  # the host's uplinks, by ifname
     used: tuple[Uplink, ...] = ()  # those that an instance may use now or later
     borrowed: tuple[Sysctl, ...] = ()  # of links that are not ours: given back when they are needed no more
     table: NftTable | None = None  # one of the items: who is bound to what
 
 
-@dataclasses.dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What the configuration says."""
 
-    instances: Mapping[str, NetworkInstanceConfig] = dataclasses.field(default_factory=dict)
-    uplinks: Mapping[str, UplinkConfig] = dataclasses.field(default_factory=dict)
-    settings: SupervisorSettings = dataclasses.field(default_factory=SupervisorSettings)
+    instances: Mapping[str, NetworkInstanceConfig] = msgspec.field(default_factory=dict)
+    uplinks: Mapping[str, UplinkConfig] = msgspec.field(default_factory=dict)
+    settings: SupervisorSettings = msgspec.field(default_factory=SupervisorSettings)
 
 
 def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | None = None) -> Plan:
@@ -206,7 +203,7 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
             sharing,
             known,
         )
-    instances = instances | bind_all(linked)
+    instances = instances | bind_all(linked, facts)
     linked = {name: instances[name] for name in linked}
     used = used_uplinks(linked.values())
     ways = all_ways(used, linked.values())
@@ -220,7 +217,8 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
     }
     bound = [instance.bound for name, instance in linked.items() if instance.bound and name not in taken]
     table = host_table(bound, used, ways, guard6=not facts.forwarded6)
-    borrowed = tuple(borrowed_sysctls(used, facts, ipv6=ipv6))
+    limits = [instance.config_from.limits for instance in linked.values()]
+    borrowed = (*facts.tables.at_least(limits), *borrowed_sysctls(used, facts, ipv6=ipv6))
     # What fails closed comes first, what lets packets through last.
     items = (
         *common_rules(pools),
@@ -258,7 +256,7 @@ def all_ways(used: Iterable[Uplink], instances: Iterable[InstancePlan]) -> list[
             route = Route(to=bound.subnet6, via=bound.inner_end6, dev=bound.link)
             for way in bound.shared:
                 prefixes.setdefault(way.uplink.ifname, []).append(route)
-    own = [dataclasses.replace(uplink_way(up), prefixes=tuple(prefixes.get(up.ifname, ()))) for up in used]
+    own = [msgspec.structs.replace(uplink_way(up), prefixes=tuple(prefixes.get(up.ifname, ()))) for up in used]
     return own + [others[mark] for mark in sorted(others)]
 
 
@@ -278,7 +276,7 @@ def settle_claims(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePl
                     "choose another port or uplink"
                 )
         if lost:
-            settled[name] = dataclasses.replace(instance, portmaps=tuple(kept), lost=tuple(lost))
+            settled[name] = msgspec.structs.replace(instance, portmaps=tuple(kept), lost=tuple(lost))
     return {name: settled[name] for name in instances}
 
 
@@ -324,7 +322,7 @@ def plan_instance(
         resolved, core, told = before.resolved, before.core, before.digest
     else:
         resolved, told = PLANNERS[config.type](config, place), digest(config)
-        core = PLANNERS[config.type](config, dataclasses.replace(place, ports={})).namespace
+        core = PLANNERS[config.type](config, msgspec.structs.replace(place, ports={})).namespace
     portmaps = tuple(
         (app, portmap, uplink)
         for app, portmap in resolved.portmaps
@@ -350,12 +348,13 @@ def connected(selection: Selection) -> tuple[IPv4Network, ...]:
     return tuple(address.network for address in selection.uplink.addresses) if selection.uplink else ()
 
 
-def bind_all(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePlan]:
+def bind_all(instances: Mapping[str, InstancePlan], facts: Facts) -> dict[str, InstancePlan]:
     """Return the instances as the host's table sees them; all at once, for each router of a static route has a mark."""
     marks = router_marks((up.ifname, via) for i in instances.values() for _, up, via in i.routes if up and via)
+    share = facts.tables.share(instance.config_from.limits for instance in instances.values())
     found = {}
     for name, instance in instances.items():
-        place, selection = instance.place, instance.selection
+        place, selection, limits = instance.place, instance.selection, instance.config_from.limits
         bound = Bound(
             link=host_end(name),
             host_end=place.host_end.ip,
@@ -368,8 +367,10 @@ def bind_all(instances: Mapping[str, InstancePlan]) -> dict[str, InstancePlan]:
             routed6=instance.config_from.ipv6 is Ipv6Mode.ROUTED and place.inner_end6 is not None,
             shared=tuple(uplink_way(uplink) for uplink in selection.shared),
             routes=tuple((to, way_to(up, via, marks)) for to, up, via in instance.routes),
+            connections=min(limits.connections, share),
+            neighbours=limits.neighbours,
         )
-        found[name] = dataclasses.replace(instance, bound=bound)
+        found[name] = msgspec.structs.replace(instance, bound=bound)
     return found
 
 

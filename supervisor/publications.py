@@ -58,7 +58,12 @@ class Publications:
     async def tell(self, plans: Mapping[str, InstancePlan]) -> None:
         """Grant each manager its tables, then publish what it is to do; a new one is also told of the world outside."""
         grants = {
-            str(plan.lot.uid_base): BusGrant(publish=(f"nsmanager/{name}/*",), subscribe=(f"supervisor/{name}/*",))
+            str(plan.lot.uid_base): BusGrant(
+                publish=(f"nsmanager/{name}/*",),
+                subscribe=(f"supervisor/{name}/*",),
+                messages=plan.config_from.limits.bus_messages,
+                bytes=int(plan.config_from.limits.bus_bytes),
+            )
             for name, plan in plans.items()
         }
         if dict(self._grants) != grants:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,7 @@ APP: Final = frozenset(
 # Against what a manager could do to the machine as a whole. Each uid of an instance counts for itself.
 LIMITS: Final = {
     resource.RLIMIT_NPROC: 512,  # threads; a charon has about 20
+    resource.RLIMIT_FSIZE: 64 * 2**20,  # bytes of one file: of the log, before nsvisord cuts it the next time
     resource.RLIMIT_CORE: 1,  # no core dump, not even to a program of the host that runs as root (kernel/coredump.c)
 }
 
@@ -99,10 +101,17 @@ def become(uid: int, gid: int, groups: tuple[int, ...] = ()) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def set_limits() -> None:
-    """Set the resource limits of a manager and all its processes, for good."""
-    for kind, value in LIMITS.items():
-        resource.setrlimit(kind, (value, value))
+def set_limits(limits: Iterable[tuple[int, int]]) -> None:
+    """Set the resource limits of a manager and all its processes, for good: these and those of all managers."""
+    for kind, value in {**LIMITS, **dict(limits)}.items():
+        set_limit(kind, value)
+
+
+def set_limit(kind: int, value: int) -> None:
+    """Set a resource limit, soft and hard; as far as the hard one that is there allows."""
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def forbid_namespaces() -> None:

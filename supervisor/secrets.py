@@ -6,15 +6,26 @@ What is in them goes nowhere else: to no message, log or error. That a file has 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from nsmanager.vpn.secrets import AUTHORITY, CERTIFICATE, KEY, PREFIX, SECRET, secret_file
+import msgspec
+
+from nsmanager.names import WIREGUARD
+from nsmanager.vpn.secrets import (
+    AUTHORITY,
+    CERTIFICATE,
+    KEY,
+    PREFIX,
+    SECRET,
+    WIREGUARD_KEY,
+    WIREGUARD_SECRET,
+    secret_file,
+)
 from pubsub.config.rules_vpn import secret_files
 from pubsub.topics import NetworkInstanceConfig, VpnConfig
 from supervisor.folders import opened, owned
@@ -25,8 +36,7 @@ READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must stop nob
 CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclasses.dataclass(frozen=True)
-class SecretFile:
+class SecretFile(msgspec.Struct, frozen=True):
     """One file as it is found."""
 
     version: str = ""  # changes with the file; empty: it can't be used
@@ -36,8 +46,9 @@ class SecretFile:
 class Secrets:
     """All files that instances name, and what was handed out."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, folder: Path) -> None:
         self._instances = run_dir / "instances"
+        self._folder = folder  # where they lie
         self._seen: dict[str, SecretFile] = {}
         self._given: dict[str, dict[str, tuple[str, str]]] = {}  # instance -> file there -> source and its version
         self._troubles: dict[str, tuple[str, ...]] = {}
@@ -62,7 +73,7 @@ class Secrets:
             self._troubles.pop(name, None)
         for name, uid in uids.items():
             wanted = dict(wanted_files(configs[name]))
-            found = {path: self._seen.get(path) or inspect(path) for path in wanted.values()}
+            found = {path: self._find(path, name) for path in wanted.values()}
             unusable = [one.trouble for one in found.values() if one.trouble]
             usable = {file: (path, found[path].version) for file, path in wanted.items() if found[path].version}
             try:
@@ -71,6 +82,16 @@ class Secrets:
                 unusable.append(f"the secrets can't be handed to the instance: {exc.strerror}")
                 self._given.pop(name, None)
             self._troubles[name] = tuple(dict.fromkeys(unusable))
+
+    def _find(self, path: str, instance: str) -> SecretFile:
+        """Return a file as an instance may have it: who writes its config must not get at root's other files."""
+        try:
+            inner = PurePosixPath(path).relative_to(self._folder)
+        except ValueError:
+            return SecretFile(trouble=f"secret file {path}: it is outside of {self._folder}; move it there")
+        if len(inner.parts) > 1 and inner.parts[0] != instance:
+            return SecretFile(trouble=f"secret file {path}: {inner.parts[0]} is the folder of another instance")
+        return self._seen.get(path) or inspect(path)
 
     def _give(self, name: str, uid: int, now: dict[str, tuple[str, str]]) -> None:
         before = self._given.get(name)
@@ -88,10 +109,16 @@ class Secrets:
 
 def wanted_files(config: NetworkInstanceConfig) -> Iterator[tuple[str, str]]:
     """Yield the files of an instance's folder and the ones that they are copies of."""
-    for name, connection in (config.vpn or VpnConfig()).connections.items():
+    vpn = config.vpn or VpnConfig()
+    for name, connection in vpn.connections.items():
         for field, kind in KINDS.items():
             if path := getattr(connection, field):
                 yield secret_file(name, kind), path
+    if vpn.wireguard is not None:
+        yield secret_file(WIREGUARD, WIREGUARD_KEY), vpn.wireguard.key_file
+        for name, peer in vpn.wireguard.peers.items():
+            if peer.secret_file:
+                yield secret_file(name, WIREGUARD_SECRET), peer.secret_file
 
 
 def inspect(path: str) -> SecretFile:

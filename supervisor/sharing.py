@@ -7,8 +7,9 @@ the instance's link, what has an app's MAC address goes out. Host and apps don't
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import NFT_TABLE
@@ -28,8 +29,7 @@ CHAINS = """
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Sharing:
+class Sharing(msgspec.Struct, frozen=True):
     """One switch, its uplink, and the MAC addresses of its apps."""
 
     name: str

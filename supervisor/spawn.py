@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from nsmanager.memory import KEPT
 from pubsub import codec
 from supervisor import syscalls
+from supervisor.containment import Hold
 from supervisor.orders import (
     COMMAND_LIMIT,
     MANAGER_ENTRY,
@@ -31,10 +33,11 @@ INHERITED: Final = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDEVMODE")  # 
 # What a manager frees goes back to the kernel: measured, 1.6 MB of 10 less for each (mallopt(3))
 MALLOC: Final = {
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_MMAP_THRESHOLD_": str(KEPT),
     "MALLOC_TOP_PAD_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": str(KEPT),
 }
+UNHELD: Final = Hold("", ())  # by what all managers have
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -82,11 +85,26 @@ class Spawner:
         return (await self._ask(NewNamespace(name=name, uid_base=uid_base, uid_count=uid_count))).inode
 
     async def spawn_manager(
-        self, name: str, uid_base: int, run_dir: Path, state_dir: Path, log_fd: int, *, entry: str = MANAGER_ENTRY
+        self,
+        name: str,
+        uid_base: int,
+        run_dir: Path,
+        state_dir: Path,
+        log_fd: int,
+        *,
+        hold: Hold = UNHELD,
+        entry: str = MANAGER_ENTRY,
     ) -> int:
         """Bear a manager in its pinned namespace, new or found. Returns its pid; it is the caller's child."""
-        run, state = _real(run_dir), _real(state_dir)
-        order = NewManager(name=name, uid_base=uid_base, run_dir=run, state_dir=state, entry=entry)
+        order = NewManager(
+            name=name,
+            uid_base=uid_base,
+            run_dir=_real(run_dir),
+            state_dir=_real(state_dir),
+            group=hold.group,
+            rlimits=hold.rlimits,
+            entry=entry,
+        )
         return (await self._ask(order, [log_fd])).pid
 
     async def run_app(self, order: RunApp, fds: Sequence[int]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from pubsub.topics import (
     AppNetworkStatus,
@@ -26,8 +27,7 @@ from supervisor.uplinks.selection import Candidate
 NO_VLANS = "not on this kernel: its bridges have no VLANs (CONFIG_BRIDGE_VLAN_FILTERING); remove `vlan`"
 
 
-@dataclasses.dataclass(frozen=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """All that is known of one instance now."""
 
     name: str
@@ -45,6 +45,7 @@ class View:
     secrets: tuple[str, ...] = ()  # why it doesn't have those of its tunnels
     crashes: tuple[CrashReport, ...] = ()
     lacking: tuple[str, ...] = ()  # why it doesn't have links that are to lead out of it
+    obstacles: tuple[str, ...] = ()  # what of others' rules on the host drops its packets
 
 
 def fold(view: View, before: NetworkInstanceStatus | None, now: float) -> NetworkInstanceStatus:
@@ -100,20 +101,22 @@ def judge(view: View) -> tuple[Condition, ...]:
         condition("HostConfigured", "; ".join(view.host_errors)),
         condition("UplinkUsable", uplink),
         condition("ResolverKnown", resolver),
+        condition("HostForwards", "; ".join(view.obstacles)),
         *of_tunnels(view),
     )
 
 
 def of_tunnels(view: View) -> tuple[Condition, ...]:
     """Return the conditions of an instance that has tunnels."""
-    planned = view.plan.config.tunnels if view.plan else ()
+    config = view.plan.config if view.plan else None
+    planned = [one.name for one in config.tunnels] + [one.name for one in config.peers] if config else []
     if not planned:
         return ()
     known = {tunnel.name: tunnel for tunnel in view.namespace.tunnels} if view.namespace and view.answered else {}
     down = [
-        f"tunnel {tunnel.name}: {known[tunnel.name].reason if tunnel.name in known else 'being set up'}"
-        for tunnel in planned
-        if tunnel.name not in known or not known[tunnel.name].up
+        f"tunnel {name}: {known[name].reason if name in known else 'being set up'}"
+        for name in planned
+        if name not in known or not known[name].up
     ]
     return (condition("SecretsReadable", "; ".join(view.secrets)), condition("TunnelsUp", "; ".join(down)))
 
@@ -168,6 +171,8 @@ def sum_up(view: View, conditions: tuple[Condition, ...]) -> tuple[State, str]:
             )
     if namespace is not None and view.answered and namespace.errors:
         return State.DEGRADED, "; ".join(namespace.errors)
+    if "HostForwards" in broken:
+        return State.DEGRADED, broken["HostForwards"]
     # 4. It waits for something outside.
     if "UplinkUsable" in broken:
         return State.WAITING, broken["UplinkUsable"]

@@ -8,6 +8,7 @@ follows from what is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Mapping
@@ -20,15 +21,19 @@ from supervisor.attaching import Attachments
 from supervisor.child import reap_orphans
 from supervisor.configs import Configs
 from supervisor.conntrack import unbound
+from supervisor.containment import Containment
+from supervisor.endurance import endure, spared
 from supervisor.evidence import Death, Evidence
 from supervisor.host import HostSide
 from supervisor.instance import Instance, Paths
 from supervisor.ledger import Ledger
 from supervisor.logs import trim_logs
 from supervisor.metrics import Metrics
+from supervisor.obstructions import Obstructions
 from supervisor.plan import InstancePlan, Lot, Plan, Wanted
 from supervisor.publications import Publications
 from supervisor.records import Records
+from supervisor.reports import is_own
 from supervisor.status import View, fold, fold_apps, fold_uplinks
 from supervisor.sysctls import changed_unheard
 from supervisor.zygote import Zygote
@@ -46,19 +51,28 @@ class Supervisor:
     """All that the parent knows, and its loops; `run` runs them."""
 
     def __init__(
-        self, paths: Paths, publications: Publications, configs: Configs, ns: Namespace, zygote: Zygote
+        self,
+        paths: Paths,
+        publications: Publications,
+        configs: Configs,
+        ns: Namespace,
+        zygote: Zygote,
+        *,
+        containment: Containment,
     ) -> None:
         self.paths = paths
         self.ns = ns
-        self.host = HostSide(paths.run, ns, publications.instances)
+        self.host = HostSide(paths.run, ns, publications.instances, paths.config)
         self.configs = configs
         self.ledger = Ledger(paths.state)
         self.records = Records(paths.run)
+        self.containment = containment
         self.apps = Apps(ns, self.records, zygote, self.wake)
         self.attachments = Attachments(ns, self.apps, self.records)
         self.evidence = Evidence(paths.state, paths.log, self._look_inside)
         self.instances: dict[str, Instance] = {}
         self.refused: dict[str, str] = {}  # instances that got no lot, and why
+        self.trouble = ""  # why the last pass over the host failed
         self.ready = asyncio.Event()  # the first pass is done
         self.going_down = False
         self._publications = publications
@@ -66,6 +80,7 @@ class Supervisor:
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[str] = set()
         self.metrics = Metrics(self.changed)
+        self.obstructions = Obstructions(ns, self.changed)
         self._heard: dict[str, NamespaceStatus] = {}
         self._answered: dict[str, tuple[str, NamespaceConfig]] = {}  # digest and core of the config answered last
         self._silent: set[str] = set()  # instances whose manager is gone: what it said last is no word on what is
@@ -102,13 +117,14 @@ class Supervisor:
             for name, record in self.records.entries.items():
                 self.instances[name] = self._instance(name, record.slot)
                 self._lives[name] = group.create_task(self.instances[name].live(), name=f"instance {name}")
-            group.create_task(self.follow_kernel())
-            group.create_task(self.host.prober.run())
-            group.create_task(self.follow_probes())
-            group.create_task(self.apps.run())
-            group.create_task(self.keep_converged())
-            group.create_task(self.keep_told())
-            group.create_task(self.tick())
+            group.create_task(endure("the kernel's events", self.follow_kernel))
+            group.create_task(endure("probes", self.host.prober.run))
+            group.create_task(endure("what probes find", self.follow_probes))
+            group.create_task(endure("apps", self.apps.run))
+            group.create_task(endure("the rules of others", self.obstructions.run))
+            group.create_task(endure("host", self.keep_converged))
+            group.create_task(endure("statuses", self.keep_told))
+            group.create_task(endure("looking after all", self.tick))
 
     async def down(self) -> None:
         """End everything; returns when nothing of ours is left on the host."""
@@ -121,12 +137,15 @@ class Supervisor:
     async def follow_managers(self, bus: pubsub.Bus) -> None:
         """Keep what the managers say of their namespaces."""
         async for change in bus.subscribe(NamespaceStatus, agent="nsmanager", scope="*"):
+            if not is_own(change):
+                continue
             match change:
                 case pubsub.Created(key=name, value=status) | pubsub.Modified(key=name, value=status):
-                    if name == change.scope:
-                        self._heard[name] = status
-                        if self.missing_ports(name):
-                            self.wake()
+                    self._heard[name] = status
+                    if name in self.instances:
+                        self.instances[name].hear(status)
+                    if self.missing_ports(name):
+                        self.wake()
                 case pubsub.Deleted(key=name):
                     self._heard.pop(name, None)
                 case pubsub.Stale():
@@ -138,11 +157,9 @@ class Supervisor:
     async def follow_kernel(self) -> None:
         """Wake on each change in the host's namespace, and once in a while without one."""
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FULL_PASS):
                     await self.ns.changed()
-            except TimeoutError:
-                pass
             await self.steer()
             self.wake()
 
@@ -161,20 +178,25 @@ class Supervisor:
             await asyncio.sleep(TICK)
             now = time.monotonic()
             if now - last < 2 * TICK:  # else we ourselves stood still, and the heartbeats tell nothing
-                # One at a time: when many are late the machine is, and killing them all would make it worse.
-                most_silent = max(self.instances.values(), key=lambda one: one.silence(now), default=None)
-                if most_silent is not None:
-                    most_silent.check_heartbeat(now)
-                for instance in self.instances.values():
-                    instance.check_pin()
-                    instance.record_manager()
+                self.look_after_managers(now)
             last = now
             reap_orphans({i.manager.pid for i in self.instances.values() if i.manager} | self.apps.pids())
-            trim_logs(self.paths.run / "logs")
-            if changed_unheard(self.ns, self.plan.items) or self.attachments.changed_unheard():
-                self.wake()
-            if self.host.secrets.changed():
-                self.wake()
+            with spared("logs"):
+                trim_logs(self.paths.run / "logs")
+            with spared("what no event tells of"):
+                unheard = changed_unheard(self.ns, self.plan.items) or self.attachments.changed_unheard()
+                if unheard or self.host.secrets.changed():
+                    self.wake()
+
+    def look_after_managers(self, now: float) -> None:
+        """Kill the most silent manager when it hangs; look after the rest of all."""
+        # One at a time: when many are late the machine is, and killing them all would make it worse.
+        most_silent = max(self.instances.values(), key=lambda one: one.silence(now), default=None)
+        if most_silent is not None:
+            most_silent.check_heartbeat(now)
+        for instance in self.instances.values():
+            with spared(f"instance {instance.name}"):
+                instance.look_after(now)
 
     # --- the host ----------------------------------------------------------------------------------------------------
 
@@ -185,10 +207,14 @@ class Supervisor:
             self._plan_due.clear()
             if self.configs.complete or self.going_down:
                 began = time.monotonic()
-                await self.converge()
+                passed = False
+                with spared("host"):  # what stands goes on, and the next pass may succeed
+                    await self.converge()
+                    passed = True
+                self.trouble = "" if passed else "the last pass over the host failed; see the log of nsvisord"
                 self.ready.set()
                 self.changed()
-                if self.host.report.errors:
+                if self.host.report.errors or self.trouble or self.ledger.trouble:
                     asyncio.get_running_loop().call_later(RETRY, self.wake)
                 # In a storm of events most of the time is left to those who make the storm: managers being born.
                 await asyncio.sleep(min(3 * (time.monotonic() - began), LONGEST_PAUSE))
@@ -204,10 +230,16 @@ class Supervisor:
             await self.host.plan_anew(wanted, self._lots, stands, self.apps.ports(), self.apps.lent())
         self.host.hand_out_secrets()
         await self._publications.tell(self.plan.instances)
+        limits = {name: config.limits for name, config in staying.items()}
+        for name in self.containment.hold(limits, self.instances.keys()) & self.instances.keys():
+            self.instances[name].limit()
         self.begin_and_end(wanted.instances.keys())
         originals = self.host.sysctls.originals
         await self.attachments.carry_out(wanted.instances, self.plan, stands, self.missing_ports, originals)
         await self.host.reconcile()
+        for name in self.instances.keys() & stands:
+            self.instances[name].linked.set()
+        self.obstructions.look_soon(self.plan)
         await self.host.forget(unbound(before, self.plan))
         self._publications.tell_outlooks(self.plan.instances)
         if self.going_down and not self.instances and not self.host.report.errors:
@@ -259,6 +291,7 @@ class Supervisor:
             self.paths,
             self.records,
             self._zygote,
+            containment=self.containment,
             stands=self.wake,
             changed=self.changed,
             died=lambda death: self._preserve(name, death),
@@ -277,26 +310,25 @@ class Supervisor:
         life = self._lives.pop(name)
         life.cancel()
         await asyncio.wait([life])
-        try:
-            await self.attachments.give_all_back(name)
-            self.apps.end_all(name)
-            await self.instances[name].destroy(keep_files=self.going_down)
-        except Exception:  # whatever it is, it is this instance's trouble
-            log.exception("instance %s: can't be ended; trying again", name)
-            self._lives[name] = self._group.create_task(self.instances[name].live(), name=f"instance {name}")
-        else:
-            if not self.going_down:
-                self.ledger.forget(name)
-                self.evidence.forget(name)
-            try:
-                await self._publications.forget(name)
-            except pubsub.BusError as exc:
-                log.warning("instance %s: its tables stay on the bus: %s", name, exc)
-            self._heard.pop(name, None)
-            self._answered.pop(name, None)
-            del self.instances[name]
+        await endure(f"instance {name}: its end", lambda: self._end(name))
         self._leaving.discard(name)
         self.wake()
+
+    async def _end(self, name: str) -> None:
+        """Do what can be done again where it failed."""
+        await self.attachments.give_all_back(name)
+        self.apps.end_all(name)
+        await self.instances[name].destroy(keep_files=self.going_down)
+        if not self.going_down:
+            self.ledger.forget(name)
+            self.evidence.forget(name)
+        try:
+            await self._publications.forget(name)
+        except pubsub.BusError as exc:
+            log.warning("instance %s: its tables stay on the bus: %s", name, exc)
+        self._heard.pop(name, None)
+        self._answered.pop(name, None)
+        del self.instances[name]
 
     # --- what everybody reads ----------------------------------------------------------------------------------------
 
@@ -312,15 +344,14 @@ class Supervisor:
             folded = {}
             for name in sorted(names):
                 await self.ns.give_way()
-                folded[name] = fold(self.view(name), tables.instances.get(name), now)
+                before = tables.instances.get(name)
+                with spared(f"instance {name}: its status"):
+                    folded[name] = fold(self.view(name), before, now)
+                if name not in folded and before is not None:
+                    folded[name] = before
             tables.instances.replace(folded)
-            tables.apps.replace(
-                {
-                    key: status
-                    for name, instance in self.plan.instances.items()
-                    for key, status in self.apps_of(name, instance).items()
-                }
-            )
+            apps = [self.apps_of(name, instance) for name, instance in self.plan.instances.items()]
+            tables.apps.replace({key: status for of_one in apps for key, status in of_one.items()})
             tables.uplinks.replace(
                 fold_uplinks(self.plan, self.host.prober.statuses, self.configs.uplink_complaints, tables.uplinks, now)
             )
@@ -337,10 +368,11 @@ class Supervisor:
             plan=planned,
             answered=bool(planned and heard and self.is_answered(name, planned, heard.config)),
             complaints=(*self.configs.complaints(name), *refused),
-            host_errors=(*self.host.errors_of(name), *(planned.lost if planned else ())),
+            host_errors=(*self.host.errors_of(name), *filter(None, [self.trouble]), *(planned.lost if planned else ())),
             namespace=heard,
             secrets=self.host.secrets.troubles(name),
             lacking=tuple(self.attachments.lacking.get(name, {}).values()),
+            obstacles=self.obstructions.found.get(name, ()),
             crashes=self.evidence.of(name),
         )
         return view if instance is None else instance.complete(view)

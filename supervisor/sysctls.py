@@ -24,7 +24,8 @@ TOLD = ("forwarding", "rp_filter")  # of a change of these the kernel tells by i
 def changed_unheard(ns: Namespace, plan: Iterable[Item]) -> bool:
     """Tell whether a sysctl isn't as planned that no event tells of."""
     return any(
-        ns.read_sysctl(item.name) not in (item.value, None)
+        (value := ns.read_sysctl(item.name)) is not None
+        and not item.matches(msgspec.structs.replace(item, value=value))
         for item in plan
         if isinstance(item, Sysctl) and not item.name.endswith(TOLD)
     )
@@ -37,12 +38,17 @@ class BorrowedSysctls:
         self._path = run_dir / "sysctls.json"
         self.originals: dict[str, str] = msgspec.json.decode(read_or_none(self._path) or b"{}", type=dict[str, str])
 
-    def note(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:
-        """Write down what the sysctls are that will be set for the first time."""
+    def note(self, ns: Namespace, borrowed: Collection[Sysctl]) -> list[tuple[Sysctl, str]]:
+        """Write down what the sysctls are that will be set for the first time. Returns those that can't be, and why."""
         new = {s.name: ns.read_sysctl(s.name) for s in borrowed if s.name not in self.originals}
         known = {name: value for name, value in new.items() if value is not None}
         if known:
-            self._write({**self.originals, **known})
+            try:
+                self._write({**self.originals, **known})
+            except OSError as exc:
+                why = f"its value isn't set, since the present one can't be written to {self._path}: {exc.strerror}"
+                return [(s, f"sysctl {s.name}: {why}") for s in borrowed if s.name in known]
+        return []
 
     def restore(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:
         """Give back those that are needed no more. A link that is gone took its sysctls along."""
@@ -53,7 +59,10 @@ class BorrowedSysctls:
                 ns.write_sysctl(name, self.originals[name])
                 log.info("host: sysctl -w %s=%s", name, self.originals[name])
         if done:
-            self._write({name: value for name, value in self.originals.items() if name in needed})
+            try:
+                self._write({name: value for name, value in self.originals.items() if name in needed})
+            except OSError as exc:  # the next pass does it again
+                log.warning("%s can't be written: %s", self._path, exc.strerror)
 
     def _write(self, originals: dict[str, str]) -> None:
         write_atomically(self._path, msgspec.json.encode(originals))

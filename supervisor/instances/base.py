@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
+import msgspec
 
 from pubsub.codec import digest
 from pubsub.topics import NamespaceConfig
 from pubsub.values import PortMap
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What the ledger and the facts give to one instance."""
 
     name: str
@@ -28,14 +28,13 @@ class Place:
     subnet6: IPv6Network | None = None  # None: no IPv6
     uplinks: tuple[str, ...] = ()  # ifnames and labels of the uplinks in use
     connected: tuple[IPv4Network, ...] = ()  # networks of the selected uplink that the apps are told of
-    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict)  # files of its tunnels -> their versions
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)  # files of its tunnels -> their versions
     outer: tuple[str, ...] = ()  # of a switch: the ports that lead out and are in its namespace now
     several: bool = False  # of a switch: there are to be several of those, so that frames could go in a circle
     vlans: bool = True  # the kernel's bridges have VLANs
 
 
-@dataclasses.dataclass(frozen=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True, dict=True):
     """One instance with every choice made."""
 
     namespace: NamespaceConfig

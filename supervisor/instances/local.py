@@ -51,6 +51,7 @@ def resolve_local(config: NetworkInstanceConfig, place: Place) -> Resolved:
         apps=apps,
         uplinks=tuple(sorted(named_uplinks(apps) & {*place.uplinks})),
         log=config.log,
+        limits=config.limits,
     )
     return Resolved(namespace, tuple((app.name, portmap) for app in apps for portmap in app.ports))
 

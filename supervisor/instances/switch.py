@@ -24,6 +24,7 @@ def resolve_switch(config: NetworkInstanceConfig, place: Place) -> Resolved:
         stp=stp if stp is not None else place.several,
         lldp=config.switch.lldp,
         log=config.log,
+        limits=config.limits,
     )
     return Resolved(namespace)
 

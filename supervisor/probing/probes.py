@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from pubsub.topics import EndpointProbe, NextHopMethod, NextHopProbe, UplinkConfig
 from pubsub.values import Endpoint
@@ -15,8 +16,7 @@ from supervisor.probing.track import Counts
 SHORTEST_INTERVAL = 0.02  # seconds; less would leave the daemon no time for anything else
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """An uplink that is probed."""
 
     uplink: Uplink
@@ -33,8 +33,7 @@ class Kind(enum.StrEnum):
     HTTP = "http"
 
 
-@dataclasses.dataclass(frozen=True)
-class Way:
+class Way(msgspec.Struct, frozen=True):
     """What a probe needs to know of its uplink. While it is the same, results are comparable."""
 
     ifname: str
@@ -43,8 +42,7 @@ class Way:
     sources: tuple[IPv4Address | IPv6Address, ...]  # the uplink's addresses of the probe's family, the best first
 
 
-@dataclasses.dataclass(frozen=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """One thing to ask by one uplink, again and again. Equal probes go on undisturbed."""
 
     way: Way

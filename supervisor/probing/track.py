@@ -8,8 +8,6 @@ doubles them, so it stays down longer; there a steady state ends by that count t
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 
 STEADY = 40  # equal results in a row, after which the first contrary one counts at once
@@ -20,16 +18,14 @@ LOST = -1.0  # in the history: no answer
 FLIPS = 7  # changes kept; more would not damp more
 
 
-@dataclasses.dataclass(frozen=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """How many equal results in a row change the state."""
 
     down: int
     up: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What one try gave."""
 
     latency: float = LOST  # milliseconds

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from pubsub.topics import InstanceType, NetworkInstanceConfig, UplinkConfig
 from supervisor.uplinks.selection import Candidate, Selection, select
@@ -37,6 +38,6 @@ class Choices:
             named = [ifname for ifname in self._lent if self._is_meant(ifname, config.uplinks or ())]
             taken = [f"{ifname} is lent to instance {self._lent[ifname]}" for ifname in named]
             if made.uplink is None and taken:
-                made = dataclasses.replace(made, reason=f"uplink {', '.join(taken)}; name another")
+                made = msgspec.structs.replace(made, reason=f"uplink {', '.join(taken)}; name another")
             self._made[key] = made
         return self._made[key]

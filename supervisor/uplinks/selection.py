@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from pubsub.topics import UplinkConfig
 from supervisor.facts import Facts, Health, Uplink
@@ -12,15 +13,14 @@ from supervisor.names import LAST_IFINDEX
 NO_CONFIG = UplinkConfig()
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One uplink with all that counts for choosing it."""
 
     uplink: Uplink
     cost: int = 0
     labels: tuple[str, ...] = ()
     configured: bool = False
-    health: Health = dataclasses.field(default_factory=Health)
+    health: Health = msgspec.field(default_factory=Health)
 
     @property
     def trouble(self) -> str:
@@ -37,8 +37,7 @@ class Candidate:
         return name == self.uplink.ifname or name in self.labels
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """The uplinks of one instance."""
 
     uplink: Uplink | None  # the selected one
@@ -53,7 +52,7 @@ def candidates(facts: Facts, configs: Mapping[str, UplinkConfig]) -> dict[str, C
     found = {}
     for ifname, uplink in facts.uplinks.items():
         config = configs.get(ifname, NO_CONFIG)
-        wanted = dataclasses.replace(uplink, resolvers=config.dns or uplink.resolvers)
+        wanted = msgspec.structs.replace(uplink, resolvers=config.dns or uplink.resolvers)
         health = facts.health.get(ifname, Health())
         found[ifname] = Candidate(wanted, config.cost, config.labels, ifname in configs, health)
     return found

@@ -9,9 +9,10 @@ ours. All of it for IPv4 and for IPv6.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+import msgspec
 
 from nsmanager.items.neighbour import Neighbour
 from nsmanager.items.route import Route
@@ -40,8 +41,7 @@ DEFAULTS = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 LAST_METRIC = 4278198272  # of `unreachable default`: behind every route that a host has; as the kernel's v6 one
 
 
-@dataclasses.dataclass(frozen=True)
-class Way:
+class Way(msgspec.Struct, frozen=True):
     """A mark and what its table leads by: an uplink, by its own default routes or by a router of its network."""
 
     mark: int
@@ -116,7 +116,7 @@ def table(way: Way, *, ipv6: bool) -> Iterator[Route]:
         yield Route(to=default, table=number, type="unreachable", metric=LAST_METRIC)
     if ipv6:
         for prefix in way.prefixes:
-            yield dataclasses.replace(prefix, table=number)
+            yield msgspec.structs.replace(prefix, table=number)
     if uplink.trouble:
         return
     for address in uplink.addresses:
