@@ -31,6 +31,9 @@ SECRETS = {  # what the test puts there before: what is whose
     "the_tables_of_the_bus": "{run}/bus/tables/secret",
     "the_configuration": "/etc/nsvisor/all.yaml",
     "the_hosts_run_folder": "/run/secret",
+    "the_secret_of_anothers_tunnel": "{run}/instances/blue/vpn-cloud.psk",
+    "the_secrets_of_all": "/etc/nsvisor/secrets/cloud",
+    "a_crash_report": "{state}/crashes/blue/report.txt",
 }
 
 
@@ -75,6 +78,12 @@ def open_by_handle(target: Target) -> None:
 def connect_to_the_control_socket(target: Target) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.connect(f"{target.run_dir}/control.sock")
+
+
+@attack(errno.ENOENT)
+def connect_to_anothers_charon(target: Target) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(f"{target.run_dir}/instances/blue/charon.vici")
 
 
 @attack(errno.ECONNREFUSED)

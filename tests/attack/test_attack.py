@@ -20,6 +20,7 @@ from supervisor import syscalls
 from supervisor.spawn import Spawner
 from tests.attack import attacks
 from tests.attack.attacks import ATTACKS, Attack, Target
+from tests.attack.conftest import Tally
 from tests.attack.payload import attempt
 from tests.functional.spawner.inside import RUN_DIR, STATE_DIR, inside, spawner, uid_base
 from tests.hosts import Host
@@ -138,7 +139,7 @@ def leak(one: Attack, target: Target) -> Iterator[int]:
 def landscape(target: Target) -> dict[str, object]:
     """Return what no attack may change."""
     return {
-        "alive": [Path(f"/proc/{pid}/stat").read_text().split()[2] in "RS" for pid in (target.victim, target.other)],
+        "alive": [Path(f"/proc/{pid}/stat").read_text().split()[2] in "RSD" for pid in (target.victim, target.other)],
         "host": sorted(link.name for link in Path("/sys/class/net").iterdir()),
         "blue": subprocess.run(["ip", "-n", "blue", "-br", "link"], capture_output=True, text=True, check=True).stdout,
         "mounts": Path("/proc/self/mounts").read_text(),
@@ -167,7 +168,8 @@ def lay_bait() -> None:
 @contextlib.contextmanager
 def sockets() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        for address in (f"{RUN_DIR}/control.sock", "\0nsvisor-attack"):
+        Path(RUN_DIR, "instances/blue").mkdir(parents=True, exist_ok=True)
+        for address in (f"{RUN_DIR}/control.sock", f"{RUN_DIR}/instances/blue/charon.vici", "\0nsvisor-attack"):
             sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             sock.bind(address)
             sock.listen(100)
@@ -175,7 +177,8 @@ def sockets() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_manager_is_refused(outcomes: dict[str, Outcome], name: str) -> None:
+def test_a_manager_is_refused(outcomes: dict[str, Outcome], name: str, tally: Tally) -> None:
+    tally()
     one, outcome = ATTACKS[name], outcomes[name]
     number, text = outcome.manager
     assert number in one.errors, f"{text}; expected one of {[errno.errorcode[known] for known in one.errors]}"

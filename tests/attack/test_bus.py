@@ -17,6 +17,7 @@ import pubsub
 from pubsub.topics import BusGrant, NamespaceConfig, NamespaceStatus
 from pubsub.values import AddressRange, Duration
 from tests.attack.bus import outcome
+from tests.attack.conftest import Tally
 from tests.functional.spawner.inside import RUN_DIR, STATE_DIR, inside, spawner, uid_base
 from tests.hosts import Host
 from tests.hosts.host import ROOT
@@ -77,7 +78,8 @@ async def attack() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_manager_is_denied(outcomes: dict[str, str], name: str) -> None:
+def test_a_manager_is_denied(outcomes: dict[str, str], name: str, tally: Tally) -> None:
+    tally()
     assert outcomes[name] == "denied"
 
 
