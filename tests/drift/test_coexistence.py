@@ -1,0 +1,140 @@
+"""Other network software on a machine that really boots: its firewall is told of, and its network managers leave us be.
+
+docker's rules are those that docker 20 and later write, by the real iptables; firewalld, systemd-networkd and
+NetworkManager are the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.drift.beside import DOCKER, gets, instance, machine_beside_others, reaches, ready
+from tests.hosts import Machine, wait_until
+from tests.hosts.topology import OUTSIDE, OUTSIDE6
+
+pytestmark = pytest.mark.timeout(900)  # seconds; once in a while a root file system is made
+# A filter as many write it by hand: answers pass.
+BY_HAND = """
+iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+iptables -A FORWARD -i lan7 -j ACCEPT
+iptables -P FORWARD DROP
+"""
+BY_NFT = "nft 'table inet mine { chain pass { type filter hook forward priority 5; policy drop; }; }'"
+ALL_FOREIGN_GONE = """
+for table in 'ip filter' 'ip nat' 'ip6 filter' 'ip6 nat' 'inet mine'; do nft delete table $table 2> /dev/null || :; done
+"""
+# What a network manager could take for its own.
+OURS = r"""
+ip -o link | sed 's/^[0-9]*: //' | grep -E '^(v-|lo)'; ip -o addr | sed 's/^[0-9]*: //' | grep '^v-'
+ip rule; ip -6 rule; ip route show table all; ip -6 route show table all proto 196; ip neigh show nud permanent
+grep -r . /proc/sys/net/ipv4/conf/v-* /proc/sys/net/ipv6/conf/v-* 2> /dev/null | sort
+nft -s -t list table inet nsvisor
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine_beside_others(tmp_path_factory.mktemp("image") / "root") as made:
+        yield made
+
+
+def told(machine: Machine, words: str) -> str:
+    """Return the reason once the status of an instance has these words; doctor says the same."""
+
+    def said() -> str:
+        status = instance(machine)
+        [condition] = [one for one in status["conditions"] if one["name"] == "HostForwards"]
+        assert words in condition["reason"], status
+        assert status["state"] == "degraded"
+        assert words in status["reason"]
+        return str(condition["reason"])
+
+    reason = wait_until(said, what=words)
+    findings = json.loads(machine.run("nsvisor", "doctor", "-o", "json"))
+    doctors = [f"{one['found']}; let them pass: {one['remedy']}" for one in findings if one["check"] == "forwarding"]
+    assert "; ".join(sorted(doctors)) == "; ".join(sorted(re.split(r"; (?=policy drop|rule `)", reason)))
+    return reason
+
+
+def mend(machine: Machine, reason: str) -> None:
+    """Type what the reason says, and see that it helps."""
+    for command in re.findall(r"let them pass: (.*?)(?=; (?:policy drop|rule `)|$)", reason):
+        machine.run("sh", "-euc", command)
+    wait_until(lambda: ready(machine), what="the status without it")
+    assert reaches(machine)
+
+
+@pytest.fixture(autouse=True)
+def _as_before(machine: Machine) -> Iterator[None]:
+    assert reaches(machine)
+    yield
+    machine.run("systemctl", "stop", "firewalld")
+    machine.run("sh", "-c", ALL_FOREIGN_GONE)
+    wait_until(lambda: ready(machine), what="both instances without the rules of others")
+
+
+def test_dockers_policy_is_told_of_and_mended_by_one_command_for_each_version_of_ip(machine: Machine) -> None:
+    machine.run("sh", "-euc", DOCKER.format("iptables"))
+    reason = told(machine, "policy drop in chain ip filter FORWARD of the host drops packets")
+    assert "for way in i o; do iptables -I DOCKER-USER -$way v-+ -j ACCEPT; done" in reason
+    assert not gets(machine, OUTSIDE, 1)
+    assert gets(machine, f"[{OUTSIDE6}]", 20)
+    mend(machine, reason)
+    machine.run("sh", "-euc", DOCKER.format("ip6tables"))
+    reason = told(machine, "policy drop in chain ip6 filter FORWARD of the host drops packets")
+    assert "ip filter" not in reason
+    assert not gets(machine, f"[{OUTSIDE6}]", 1)
+    mend(machine, reason)
+
+
+@pytest.mark.parametrize(("rules", "chain"), [(BY_HAND, "ip filter FORWARD"), (BY_NFT, "inet mine pass")])
+def test_a_policy_of_ones_own_is_told_of_and_mended(machine: Machine, rules: str, chain: str) -> None:
+    machine.run("sh", "-euc", rules)
+    reason = told(machine, f"policy drop in chain {chain}")
+    assert not gets(machine, OUTSIDE, 1)
+    mend(machine, reason)
+
+
+def test_firewalld_is_told_of_by_its_rule_and_mended_in_its_words(machine: Machine) -> None:
+    machine.run("systemctl", "start", "firewalld")
+    assert "running" in machine.run("firewall-cmd", "--state")
+    reason = told(machine, "rule `reject with icmpx admin-prohibited` in chain inet firewalld filter_FWD_public")
+    assert "firewall-cmd --permanent --zone=trusted --add-interface=v-+ && firewall-cmd --reload" in reason
+    assert not gets(machine, OUTSIDE, 1)
+    mend(machine, reason)
+    machine.run("systemctl", "restart", "firewalld")
+    assert ready(machine)
+    assert reaches(machine)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "systemctl restart systemd-networkd",
+        "networkctl reload",
+        "networkctl reconfigure host0",
+        "systemctl restart NetworkManager",
+        "nmcli general reload",
+    ],
+)
+def test_network_managers_leave_links_routes_and_rules_alone(machine: Machine, command: str) -> None:
+    before = machine.run("sh", "-c", OURS)
+    assert "v-red" in before
+    machine.run("sh", "-c", command)
+    machine.run("/usr/lib/systemd/systemd-networkd-wait-online", "--interface=host0", "--timeout=60")
+    if "nmcli" in command or "Manager" in command:
+        machine.run("nm-online", "-s", "-q", "-t", "60")
+
+    def as_before() -> bool:
+        assert machine.run("sh", "-c", OURS).splitlines() == before.splitlines()
+        return True
+
+    wait_until(as_before, what="the routes by an uplink that is there again")  # `reconfigure` takes its addresses away
+    links = machine.run("networkctl", "--no-legend", "--no-pager", "list", "v-*")
+    assert sorted(re.findall(r"v-(\S+) .* unmanaged", links)) == ["blue", "red"], links
+    devices = machine.run("nmcli", "-t", "-f", "DEVICE,STATE", "device").splitlines()
+    assert {"v-red:unmanaged", "v-blue:unmanaged"} <= set(devices), devices
