@@ -53,3 +53,10 @@ def test_a_port_map_is_reached_from_an_address_of_the_same_subnet(topology: Topo
 def test_a_port_map_is_reached_from_the_host_and_from_another_instance(topology: Topology) -> None:
     assert topology.host.fetch("http://192.168.0.2:8080/") == "the app's page"
     assert "the app's page" in run(topology, "other", "curl", "-sS", "-m", "30", "http://192.168.0.2:8080/")
+
+
+def test_a_manager_is_born_when_its_link_is_there(topology: Topology) -> None:
+    log = topology.daemon.log()  # type: ignore[attr-defined]
+    for name in INSTANCES:
+        assert log.index(f"ip link add v-{name} ") < log.index(f"instance {name}: manager started"), log
+        assert "link up0 is not there yet" not in topology.host.read_file(f"/run/nsvisor/logs/{name}.log")

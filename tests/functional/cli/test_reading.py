@@ -147,7 +147,7 @@ def test_doctor_sees_a_firewall_that_drops(daemon: Daemon) -> None:
     daemon.host.sh("nft 'table ip other { chain pass { type filter hook forward priority 10; policy drop; }; }'")
     found = json.loads(daemon.cli("doctor", "-o", "json").stdout)
     daemon.host.sh("nft delete table ip other")
-    [finding] = [finding for finding in found if finding["check"] == "forward policy"]
+    [finding] = [finding for finding in found if finding["check"] == "forwarding"]
     assert finding["level"] == "warning"
     assert "ip other pass" in finding["found"]
 

@@ -16,9 +16,16 @@ import msgspec
 
 import pubsub
 from pubsub.codec import digest
-from pubsub.topics import BusGrant, NamespaceApp, NamespaceConfig, NamespaceLink, NamespaceStatus
+from pubsub.topics import (
+    BusGrant,
+    NamespaceApp,
+    NamespaceConfig,
+    NamespaceLink,
+    NamespaceStatus,
+    NetworkInstanceMetrics,
+)
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
-from tests.hosts import DEADLINE, Host, wait_until
+from tests.hosts import DEADLINE, RULESET, Host, wait_until
 
 UID_BASE = 0x7FF0_0000  # far from what a real daemon of this machine would give away
 RUN_DIR = "/run/nsvisor"
@@ -144,6 +151,15 @@ class Rig:
 
         return asyncio.run(read())
 
+    def metrics(self) -> NetworkInstanceMetrics | None:
+        """Return what the manager published last."""
+
+        async def read() -> NetworkInstanceMetrics | None:
+            async with pubsub.connect(self.run_dir, agent="supervisor") as bus:
+                return (await bus.table(NetworkInstanceMetrics, agent="nsmanager", scope=NAME)).get(NAME)
+
+        return asyncio.run(read())
+
     def wait_ready(self, timeout: float = DEADLINE) -> NamespaceStatus:
         """Wait until the manager says that the last config is in force."""
 
@@ -175,9 +191,14 @@ class Rig:
         return self.host.sh(script, netns=NAME)
 
     def state(self) -> str:
-        """Return all that the plan is about, as text; indices and counters left out, tables and sets in any order."""
-        return self.inside("""
-            for link in lo up0 br0; do ip -o link show "$link" | sed 's/^[0-9]*: //'; done
+        """Return all that the plan is about, as text; tables and sets in any order.
+
+        Left out are indices, counters, and carriers: the kernel tells up to a second later that a bridge has none.
+        """
+        return self.inside(
+            """
+            for link in lo up0 br0; do ip -o link show "$link"; done |
+                sed 's/^[0-9]*: //; s/NO-CARRIER,//; s/,LOWER_UP//; s/state [A-Z]*//'
             ip -o -4 addr show | awk '{print $2, $4}' | sort
             ip -o -6 addr show | awk '{print $2, $4}' | sort
             ip -4 route show table all
@@ -185,14 +206,16 @@ class Rig:
             ip -4 neigh show nud permanent
             ip -6 neigh show nud permanent
             ip link show master br0 | sed 's/^[0-9]*: //'
-            sysctl net.ipv4.ip_forward net.ipv4.conf.all net.ipv4.conf.up0 net.ipv4.conf.br0 net.bridge
+            sysctl net.ipv4.ip_forward net.ipv4.conf.all net.ipv4.conf.up0 net.ipv4.conf.br0
+            [ ! -d /proc/sys/net/bridge ] || sysctl net.bridge
             sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.all.forwarding net.ipv6.conf.all.accept_source_route
             for link in lo up0 br0; do sysctl net.ipv6.conf.$link.disable_ipv6; done
             for link in up0 br0; do for name in accept_ra accept_redirects addr_gen_mode; do
                 sysctl net.ipv6.conf.$link.$name
             done; done
-            nft -s list ruleset | tr ',{}' '\\n' | sed 's/^[ \t]*//' | sort
-        """)
+        """
+            + RULESET
+        )
 
     def log(self) -> str:
         return self.host.read_file(f"/run/{NAME}.log")
@@ -202,5 +225,7 @@ class Rig:
         return self.service("dnsmasq")
 
     def service(self, name: str) -> int:
-        """Return the pid in a service's pid file."""
-        return int(self.host.read_file(f"{RUN_DIR}/instances/{NAME}/{name}.pid"))
+        """Return the pid in a service's pid file; 0 while there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            return int(self.host.read_file(f"{RUN_DIR}/instances/{NAME}/{name}.pid").partition("\n")[0] or 0)
+        return 0

@@ -177,6 +177,34 @@ def test_a_killed_radvd_is_back(rig: Rig, app: Host) -> None:
     wait_until(lambda: not any(rig.alive(int(pid)) for pid in helper), what="the end of the old one's helper")
 
 
+def test_a_radvd_is_started_though_a_helper_holds_on_to_the_last_ones_files(rig: Rig, app: Host) -> None:
+    online(app)
+    old = rig.service("radvd")
+    helpers = [int(pid) for pid in Path(f"/proc/{old}/task/{old}/children").read_text().split()]
+    for pid in helpers:
+        os.kill(pid, signal.SIGSTOP)
+    rig.inside("ip link del br0")  # for the new one it must be started anew
+    wait_until(lambda: rig.service("radvd") != old and rig.alive(rig.service("radvd")), REPAIR)
+    rig.wait_ready()
+    assert any(rig.alive(pid) for pid in helpers)
+    for pid in helpers:
+        os.kill(pid, signal.SIGCONT)
+    assert "unable to lock" not in rig.log()
+
+
+def test_a_killed_radvds_pid_may_be_the_longer_one(rig: Rig, app: Host) -> None:
+    """As when the kernel begins again with small ones: the file isn't cut off."""
+    online(app)
+    old = rig.service("radvd")
+    os.kill(rig.pid, signal.SIGSTOP)  # it must not be faster than we
+    os.kill(old, signal.SIGKILL)
+    rig.host.path(f"{RUN_DIR}/instances/{NAME}/radvd.pid").write_text(f"{old}9999\n9\n")
+    os.kill(rig.pid, signal.SIGCONT)
+    wait_until(lambda: rig.alive(rig.service("radvd")), REPAIR)
+    rig.wait_ready()
+    assert "died at once" not in rig.log()
+
+
 def test_a_manager_that_comes_back_adopts_radvd(rig: Rig, app: Host) -> None:
     online(app)
     radvd = rig.service("radvd")

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-FIRST_PORT = 20_000  # of the datagrams' sources
+FIRST_PORT = 20_000  # of the sources
 
 
 def answer(address: str, port: str) -> None:
@@ -45,9 +45,13 @@ def answer(address: str, port: str) -> None:
 
 
 def connections(address: str, port: str, count: str) -> None:
-    """Make so many TCP connections, one after the other: each sends, reads its answer, closes; every third resets."""
+    """Make so many TCP connections, one after the other: each sends, reads its answer, closes; every third resets.
+
+    None has the ports of one before it: that would mostly be another connection to conntrack, but not always.
+    """
+    first = FIRST_PORT + (10_000 if ":" in address else 0)
     for number in range(int(count)):
-        with socket.create_connection((address, int(port))) as conn:
+        with socket.create_connection((address, int(port)), source_address=("", first + number)) as conn:
             data = b"x" * (1 + number % 700)
             conn.sendall(data)
             left = len(data)
@@ -55,6 +59,16 @@ def connections(address: str, port: str, count: str) -> None:
                 left -= len(conn.recv(2048))
             if number % 3 == 0:  # RST
                 conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    print("done")
+
+
+def again(address: str, port: str, count: str) -> None:
+    """Make so many TCP connections from one port, one after the other; each resets."""
+    for _ in range(int(count)):
+        with socket.create_connection((address, int(port)), source_address=("", FIRST_PORT - 1)) as conn:
+            conn.sendall(b"x")
+            conn.recv(1)
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     print("done")
 
 
@@ -104,6 +118,7 @@ def ask(address: str, name: str, count: str) -> None:
 
 if __name__ == "__main__":
     MODES: dict[str, Callable[..., None]] = {
-        "answer": answer, "connections": connections, "datagrams": datagrams, "hold": hold, "send": send, "ask": ask,
+        "answer": answer, "connections": connections, "again": again,
+        "datagrams": datagrams, "hold": hold, "send": send, "ask": ask,
     }  # fmt: skip
     MODES[sys.argv[1]](*sys.argv[2:])

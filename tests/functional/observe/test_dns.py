@@ -169,6 +169,26 @@ def test_a_manager_that_comes_back_has_the_cache_forgotten(rig: Rig) -> None:
     wait_until(filled, what="the set is filled again")
 
 
+def counted(rig: Rig) -> dict[str, int]:
+    """Return what dnsmasq had counted when the manager last asked it; nothing: not yet."""
+    found = rig.metrics()
+    return next((one.counters for one in found.services if one.service == "dnsmasq"), {}) if found else {}
+
+
+def test_what_dnsmasq_counts_is_told(rig: Rig) -> None:
+    before = wait_until(lambda: counted(rig), what="its counters")
+    for number in range(3):
+        ask(rig, f"{number}.counted.test")
+    rig.kill()
+    rig.start()  # a manager asks at its beginning, and then seldom
+
+    def more() -> bool:
+        now = counted(rig)
+        return all(now.get(name, 0) >= before[name] + 3 for name in ("forwarded", f"asked {HOST}#53"))
+
+    wait_until(more, what="the queries among its counters")
+
+
 def test_dnsmasq_without_an_answer(rig: Rig) -> None:
     os.kill(rig.dnsmasq(), signal.SIGSTOP)
     try:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.functional.nsmanager.rig import NAME
@@ -15,7 +19,10 @@ from tests.hosts import Host, wait_until
 TALK = Path(__file__).with_name("talk.py")
 PORT = 9000
 CONNECTIONS, DATAGRAM_FLOWS = 10_000, 3000
+FLOWS_AT_ONCE = 9000  # of which each is about a kilobyte in a socket's buffer
 COUNTERS = """
+add table inet count
+delete table inet count
 table inet count {
 	counter sent { }
 	counter received { }
@@ -159,7 +166,28 @@ def test_the_sums_are_the_bytes_on_the_wire(rig: Rig, address: str, port: int) -
     received = sum(one.received_packets for one in found), sum(one.received_bytes for one in found)
     assert sent == counted(rig.free, "sent")
     assert received == counted(rig.free, "received")
-    rig.free.sh("nft delete table inet count")
+
+
+def test_each_connection_from_one_port_is_another(rig: Rig) -> None:
+    done = rig.free.run([*PYTHON, TALK, "again", HOST, PORT, 50])
+    assert done.stdout == "done\n"
+    found = rig.flows.wait(50, source_port=19_999)
+    assert len(found) == len({one.start for one in found}) == 50
+
+
+def test_more_ends_at_once_than_a_socket_holds_are_all_told(rig: Rig) -> None:
+    rig.publish(limits=msgspec.structs.replace(rig.config.limits, flows=0))
+    rig.wait_ready()
+    port = PORT + 2
+    rig.host.start([*PYTHON, TALK, "answer", HOST, port])
+    os.kill(rig.pid, signal.SIGSTOP)
+    done = rig.free.run([*PYTHON, TALK, "datagrams", HOST, port, FLOWS_AT_ONCE], timeout=200)
+    assert done.stdout == "done\n"
+    time.sleep(1.5)  # until all have expired: who lists them has them deleted at once
+    rig.inside("conntrack -L -p udp 2>/dev/null")
+    os.kill(rig.pid, signal.SIGCONT)
+    found = rig.flows.wait(FLOWS_AT_ONCE, destination_port=port)
+    assert len({one.source_port for one in found}) == len(found) == FLOWS_AT_ONCE
 
 
 def wait_watched(rig: Rig) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 
+import msgspec
 import pytest
 
 from pubsub.topics import NextHopMethod
@@ -187,7 +187,7 @@ def test_no_socket_is_left_open(rig: Rig) -> None:
 
 def test_a_defect_of_one_probe_is_logged_and_ends_no_other(rig: Rig) -> None:
     """A MAC address that is none can't come from the kernel: it stands for whatever is wrong in our own code."""
-    broken = dataclasses.replace(rig.uplink(0), mac="no:ma:ca:dd:re:ss")
+    broken = msgspec.structs.replace(rig.uplink(0), mac="no:ma:ca:dd:re:ss")
     to = endpoint("tcp://198.51.100.1:80")
     rig.follow(Target(broken, config(to, hop=next_hop())), Target(rig.uplink(1), config(hop=next_hop())))
     wait_until(lambda: rig.log().count("the probe of gateway 192.168.0.1 has a defect") >= 2)

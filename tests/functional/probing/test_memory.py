@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from ipaddress import IPv4Interface
 
@@ -58,7 +57,7 @@ def test_a_damaged_file_costs_the_past_only(rig: Rig) -> None:
 def test_changes_that_do_not_concern_a_probe_leave_it_alone(rig: Rig) -> None:
     target = down(rig)
     before = rig.look()["statuses"]["eth1"][0]
-    uplink = dataclasses.replace(target.uplink, mtu=1400, forwarded=True)
+    uplink = msgspec.structs.replace(target.uplink, mtu=1400, forwarded=True)
     labelled = msgspec.structs.replace(target.config, cost=9, labels=("lte",))
     more = msgspec.structs.replace(labelled, endpoints=(*labelled.endpoints, endpoint("tcp://198.51.100.1:81", SHORT)))
     for changed in (Target(uplink, labelled), Target(uplink, more)):
@@ -71,7 +70,7 @@ def test_changes_that_do_not_concern_a_probe_leave_it_alone(rig: Rig) -> None:
 def test_a_changed_address_keeps_the_state_and_is_probed_by_the_new_one(rig: Rig) -> None:
     target = down(rig)
     rig.host.sh("ip addr flush dev eth1; ip addr add 192.168.1.9/24 dev eth1")
-    moved = dataclasses.replace(target.uplink, addresses=(IPv4Interface("192.168.1.9/24"),))
+    moved = msgspec.structs.replace(target.uplink, addresses=(IPv4Interface("192.168.1.9/24"),))
     assert not rig.follow(Target(moved, target.config))["health"]["eth1"]["healthy"]
     rig.wait(lambda seen: "no connection" in seen["statuses"]["eth1"][0]["error"])
 
@@ -100,7 +99,8 @@ def test_a_gateway_that_was_away_for_a_moment_comes_back_as_it_was(rig: Rig) -> 
     rig.gateway.sh("ip link set up1 arp off")
     rig.follow(target)
     rig.wait_health("eth1", False)
-    assert rig.follow(Target(dataclasses.replace(target.uplink, routes=()), target.config))["health"]["eth1"]["healthy"]
+    without = msgspec.structs.replace(target.uplink, routes=())
+    assert rig.follow(Target(without, target.config))["health"]["eth1"]["healthy"]
     assert not rig.follow(target)["health"]["eth1"]["healthy"]
 
 
@@ -109,7 +109,7 @@ def test_a_link_that_is_down_has_what_it_has_to_prove_still(rig: Rig) -> None:
     rig.gateway.sh("ip link set up1 arp off")
     rig.follow(target)
     rig.wait_health("eth1", False)
-    seen = rig.follow(Target(dataclasses.replace(target.uplink, up=False, routes=()), target.config))
+    seen = rig.follow(Target(msgspec.structs.replace(target.uplink, up=False, routes=()), target.config))
     assert [status["name"] for status in seen["statuses"]["eth1"]] == ["next hop 192.168.1.1"]
     assert not seen["health"]["eth1"]["healthy"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from ipaddress import IPv4Interface
 
+import msgspec
 import pytest
 
 from pubsub.topics import NextHopMethod
@@ -96,8 +96,8 @@ def test_two_uplinks_in_one_lan_with_one_address_each_hear_their_own_answers(rig
       ip addr flush dev up1; ip addr flush dev up0; ip addr add 192.168.0.1/24 dev lan; ip link set lan up
     """)
     rig.host.sh("ip addr flush dev eth1; ip addr add 192.168.0.2/24 dev eth1")
-    both = [rig.uplink(0), dataclasses.replace(rig.uplink(1), addresses=(IPv4Interface("192.168.0.2/24"),))]
-    both[1] = dataclasses.replace(both[1], routes=both[0].routes)
+    both = [rig.uplink(0), msgspec.structs.replace(rig.uplink(1), addresses=(IPv4Interface("192.168.0.2/24"),))]
+    both[1] = msgspec.structs.replace(both[1], routes=both[0].routes)
     with Capture(rig.gateway, "up0", "arp") as first, Capture(rig.gateway, "up1", "arp") as second:
         rig.follow(*(Target(uplink, config(hop=next_hop())) for uplink in both))
         for uplink in both:

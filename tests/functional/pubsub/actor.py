@@ -15,12 +15,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgpack  # type: ignore[import-untyped]  # ships no types
+
 import pubsub
 from pubsub import hub_status
 from pubsub.codec import from_plain, to_plain
-from pubsub.topics import BusGrant, TableStatus
+from pubsub.topics import BusGrant, BusUse, TableStatus
 from tests.functional.pubsub.notes import Note
 
+SPAM_BATCH = 1000  # messages in one write
+SPAM_LIMIT = 20_000_000  # messages; so many that the hub must have hung up
 FLOOD_LIMIT = 8 << 30  # bytes; so many that the hub must have hung up
 ZMTP_DEALER = (  # RFC 23: greeting, and the READY command of a DEALER
     b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
@@ -103,11 +107,21 @@ class Actor:
             connection.close()
         return still_open
 
+    async def do_knock(self, path: str, count: int) -> int:
+        """Come and go so often; return how often the hub's backlog was full."""
+        full = 0
+        for _ in range(count):
+            with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
+                try:
+                    connection.connect(path)
+                    connection.sendall(ZMTP_DEALER)
+                except OSError:
+                    full += 1
+        return full
+
     async def do_flood(self, path: str) -> int:
         """Send a message whose last part never comes, until the hub hangs up; return how many bytes it took."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(path)
-        connection.sendall(ZMTP_DEALER)
+        connection = _introduced(path)
         part = b"\x03" + (1 << 20).to_bytes(8, "big") + bytes(1 << 20)  # 3: more to come, long
         sent = 0
         with contextlib.closing(connection):
@@ -118,6 +132,29 @@ class Actor:
             except OSError:
                 pass
         return sent
+
+    async def do_spam(self, path: str) -> int:
+        """Send small messages as fast as the hub takes them, until it hangs up; return about how many it took."""
+        connection = _introduced(path)
+        put = msgpack.packb(["put", 1, 1, []])
+        many = (b"\x00" + bytes([len(put)]) + put) * SPAM_BATCH
+        sent = 0
+        with contextlib.closing(connection):
+            try:
+                while sent < SPAM_LIMIT:
+                    connection.sendall(many)
+                    sent += SPAM_BATCH
+            except OSError:
+                pass
+        return sent
+
+    async def do_uses(self) -> dict[str, Any]:
+        subscription = pubsub.Subscription(BusUse, hub_status.USE_NAME, self._bus)
+        self._bus.begin(subscription)
+        async for change in subscription:
+            if isinstance(change, pubsub.Synchronized):
+                break
+        return {uid: to_plain(use) for uid, use in subscription.current()}
 
     async def do_open_stream(self, keep: int) -> None:
         self._stream = await self._bus.open_stream(Note, keep=keep)
@@ -141,6 +178,16 @@ class Actor:
                     table[key] = value.text
                 case pubsub.Deleted(key=key, old=old):
                     assert table.pop(key) == old.text
+
+
+def _introduced(path: str) -> socket.socket:
+    """Connect as libzmq would; it hangs up on who sends messages before it has read the other's READY."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    connection.sendall(ZMTP_DEALER)
+    while (words := connection.recv(4096)) and b"READY" not in words:
+        pass
+    return connection
 
 
 def _is_open(connection: socket.socket) -> bool:

@@ -12,14 +12,6 @@ from tests.functional.pubsub.processes import Actor, Hub
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that every uid can come to."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    return tmp_path
-
-
-@pytest.fixture
 def hub(folder: Path) -> Iterator[Hub]:
     """A running hub."""
     with contextlib.closing(Hub(folder)) as running:

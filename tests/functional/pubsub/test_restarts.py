@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from tests.hosts.waiting import DEADLINE, wait_until
 Start = Callable[..., Actor]
 
 
-def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note") -> None:
+def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note", timeout: float = DEADLINE) -> None:
     """Wait until the reader's table is this one."""
 
     def equal() -> bool:
@@ -21,7 +22,7 @@ def sees(reader: Actor, table: dict[str, str], name: str = "writer/Note") -> Non
         assert seen == table, f"{short(seen)} is not {short(table)}"
         return True
 
-    wait_until(equal, what=f"the reader sees {short(table)}")
+    wait_until(equal, timeout, f"the reader sees {short(table)}")
 
 
 def short(table: dict[str, str]) -> dict[str, str]:
@@ -91,6 +92,20 @@ def test_a_writer_that_dies_while_the_hub_is_down_is_stale_at_once(hub: Hub, act
     second = actor("writer")
     second.ask("publish", initial={"a": "2"})
     sees(reader, {"a": "2"})
+    events(reader, "Restarted")
+
+
+def test_a_writer_that_was_taken_for_gone_and_is_back_is_told(hub: Hub, actor: Start) -> None:
+    """It stood still while the hub started anew, for longer than its tables wait for it."""
+    writer, reader = actor("writer"), actor("reader")
+    writer.ask("publish", initial={"a": "1"})
+    reader.ask("subscribe", agent="writer")
+    sees(reader, {"a": "1"})
+    os.kill(writer.process.pid, signal.SIGSTOP)
+    hub.restart()
+    events(reader, "Stale")
+    assert "Restarted" not in reader.ask("events")
+    os.kill(writer.process.pid, signal.SIGCONT)
     events(reader, "Restarted")
 
 

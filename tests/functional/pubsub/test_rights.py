@@ -132,4 +132,4 @@ def test_a_message_that_never_ends_fills_no_memory_and_costs_only_its_sender(
     red.ask("set", scope="red", key="red", text="1")
     red.ask("flush", scope="red")
     assert hub.pid == pid
-    assert f"ended the connections of uid [{BLUE}]" in hub.log.read_text()
+    wait_until(lambda: f"ended the connections of uid [{BLUE}]" in hub.log.read_text(), what="the hub's words")

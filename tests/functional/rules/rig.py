@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from ipaddress import IPv4Address, IPv6Address
@@ -11,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-import pubsub
 from pubsub.codec import from_plain
-from pubsub.topics import NamespaceApp, NetworkInstanceMetrics, Rule
+from pubsub.topics import NamespaceApp, Rule
 from pubsub.values import MacAddress
 from supervisor.instances.local import named_rules
 from tests.functional.nsmanager.rig import BRIDGE6, CONFIG, LINK6, NAME, Rig
@@ -112,15 +110,6 @@ class RulesRig(Rig):
 
     def spoofed(self, app: str) -> int:
         return self.counters("bridge nsvisor")[f"spoofed/{app}"]
-
-    def metrics(self) -> NetworkInstanceMetrics | None:
-        """Return what the manager published last."""
-
-        async def read() -> NetworkInstanceMetrics | None:
-            async with pubsub.connect(self.run_dir, agent="supervisor") as bus:
-                return (await bus.table(NetworkInstanceMetrics, agent="nsmanager", scope=NAME)).get(NAME)
-
-        return asyncio.run(read())
 
 
 def ask(app: Host, address: str, port: int = 7, timeout: str = "60", source: str = "") -> bool:

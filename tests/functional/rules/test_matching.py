@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from tests.functional.rules.rig import DB, DB6, OTHER, OTHER6, OUTSIDE, OUTSIDE6, WAIT, WEB, WEB6, RulesRig, ask, rules
-from tests.hosts import Host
+from tests.hosts import Host, wait_until
 
 REFUSED = "(?s)exit (7|28)"  # of curl: no connection, no answer in time
 V4, V6 = (OUTSIDE, OTHER, DB), (OUTSIDE6, OTHER6, DB6)
@@ -152,3 +155,21 @@ def test_an_app_without_rules_that_let_it_still_has_dhcp_dns_and_neighbours(shar
     shared.web.dhcp()
     assert DB in shared.web.sh("busybox nslookup db.red.internal 10.1.0.1")
     shared.web.sh("ping -c 1 -W 30 10.1.0.1; ping -6 -c 1 -W 30 fd00:1::1")
+
+
+@pytest.mark.parametrize(("web", "db"), [(WEB, DB), (WEB6, DB6)])
+def test_what_no_rule_has_seen_does_not_reach_an_app_with_rules(shared: RulesRig, web: str, db: str) -> None:
+    """As without br_netfilter, or while somebody has it switched off."""
+    shared.change(None, rules('{"direction": "both", "apps": ["web"]}'))
+    assert ask(shared.web, db)
+    os.kill(shared.pid, signal.SIGSTOP)  # it would switch it on again
+    try:
+        shared.inside("sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0")
+        assert not ask(shared.web, db, timeout=WAIT)
+        assert not ask(shared.db, web, timeout=WAIT)
+        shared.inside("nft delete table bridge nsvisor")
+        assert ask(shared.web, db), "this table is what stopped it"
+    finally:
+        os.kill(shared.pid, signal.SIGCONT)
+    shared.wait_ready()
+    wait_until(lambda: ask(shared.web, db, timeout=WAIT), what="its repair")

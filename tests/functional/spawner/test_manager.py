@@ -203,6 +203,27 @@ def test_what_fails_is_told_in_words_and_the_spawner_goes_on(host: Host) -> None
     inside(host, failures)
 
 
+async def addresses_of_a_link() -> str:
+    async with spawner("red"):
+        for command in (
+            "link add host0 type veth peer name up0 netns red",
+            "-n red link set up0 up",
+            "link set host0 up",
+        ):
+            subprocess.run(["ip", *command.split()], check=True)
+        wait_until(lambda: "link" in addresses(()), what="the other end's own address")
+        return addresses(("-n", "red"))
+
+
+def addresses(where: tuple[str, ...]) -> str:
+    """Return the IPv6 addresses of the host, or of a namespace."""
+    return subprocess.run(["ip", *where, "-6", "addr"], capture_output=True, text=True, check=True).stdout
+
+
+def test_no_link_has_an_address_of_ipv6_before_its_manager_is_born(host: Host) -> None:
+    assert inside(host, addresses_of_a_link) == ""
+
+
 async def delete() -> None:
     async with spawner("red"):
         assert birth.namespace_inode("red")

@@ -14,9 +14,10 @@ from tests.hosts import wait_until
 def rig() -> Iterator[Rig]:
     with Rig() as made:
         # What the host learns by RA comes at some time: it would be no sign of ours.
-        made.host.sh("""
+        made.host.sh(f"""
             sysctl -qw net.ipv6.conf.eth3.accept_ra=0
             ip -6 addr flush dev eth3 scope global; ip -6 route flush dev eth3 proto ra
+            ip -6 route flush {PREFIX6}/64 dev eth3
             ip addr add 192.168.3.2/24 dev eth3; ip route add default via 192.168.3.1
         """)
         yield made

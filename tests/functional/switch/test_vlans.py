@@ -187,6 +187,22 @@ def test_what_is_changed_by_hand_is_repaired(rig: Rig) -> None:
 
 
 @needs_vlans
+def test_a_new_port_is_in_no_vlan_until_it_is_told_which(rig: Rig) -> None:
+    """Not even for a moment in that of untagged frames; those that were there stay in theirs."""
+    rig.host.sh("ip link add stray type veth peer name stray0; ip link set stray master br0", netns="sw")
+    try:
+        assert "stray" in rig.host.sh("ip -o link show master br0", netns="sw")
+        assert vlans_of(rig, "stray") == {}
+    finally:
+        rig.host.sh("ip link del stray", netns="sw")
+    assert vlans_of(rig, "eth3") == UPLINK
+    rig.host.sh("ip link set br0 type bridge vlan_filtering 0 vlan_default_pvid 1", netns="sw")
+    wait_until(partial(are_in, rig, VLANS), what="the ports' VLANs")
+    wait_until(lambda: "default_pvid 0" in rig.host.sh("ip -d link show br0", netns="sw"), what="no default")
+    wait_until(lambda: vlans_of(rig, "eth3") == UPLINK, what="the uplink's VLANs")
+
+
+@needs_vlans
 def test_nothing_is_written_again_for_another_apps_change(rig: Rig) -> None:
     log = rig.host.path(f"{rig.daemon.run_dir}/logs/sw.log")
     before = log.read_text().count("bridge vlan add")

@@ -38,5 +38,6 @@ def test_when_one_fails_its_share_goes_to_the_other_and_the_others_stay(moving: 
         finally:
             moving.cables[2].plug()
     wait_until(lambda: moving.status("even").uplinks == ("eth1", "eth2"), what="both uplinks in use again")
+    moving.host.sh("ping -q -c 1 -w 60 -I eth2 192.168.2.1")  # who lies behind may need a moment longer
     with moving.held("even/web", OUTSIDE, 16) as ask:
         assert set(ask()) == BOTH

@@ -78,6 +78,7 @@ def test_either_guard_alone_holds(world: World, broken: str) -> None:
             world.host.sh(broken, netns="ni4")
             cut(world, pid)
             ask(world)
+        wait_until(lambda: world.charon("ni4") not in (0, pid), what="another charon")
         world.wait_up("ni4")
         assert world.fetch("ni4/web", PAGE) == f"cloud1 to {APP}"
         tunnelled, clear = seen()

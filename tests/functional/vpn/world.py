@@ -103,19 +103,21 @@ class World(Rig):
         return f"{self.daemon.run_dir}/instances/{instance}"
 
     @contextlib.contextmanager
-    def watched(self, instance: str) -> Iterator[Callable[[], tuple[list[str], list[str]]]]:
+    def watched(self, instance: str, port: int = 4500) -> Iterator[Callable[[], tuple[list[str], list[str]]]]:
         """Capture at each uplink's gateway, and on `up0`. Yields what stops and returns tunnels' packets, and others.
+
+        `port`: of the tunnels.
 
         Each capture has seen a marked frame at its start and its end.
         """
         with contextlib.ExitStack() as stack:
-            expression = f"udp port 4500 or ({CLEAR})"
+            expression = f"udp port {port} or ({CLEAR})"
             captures = [stack.enter_context(cable.capture(expression)) for cable in self.cables]
             captures.append(stack.enter_context(Capture(self.host, "up0", expression, netns=instance)))
 
             def seen() -> tuple[list[str], list[str]]:
                 packets = [packet for capture in captures for packet in capture.stop()]
-                return [p for p in packets if ".4500" in p], [p for p in packets if ".4500" not in p]
+                return [p for p in packets if f".{port}" in p], [p for p in packets if f".{port}" not in p]
 
             yield seen
 
