@@ -1,0 +1,178 @@
+"""What a flood from one instance costs another: p99 of its round trips, of its new connections, and of the bus.
+
+python -m tests.bench.floods [LOAD …]: without words all of LOADS. Three take turns in one run, on a machine that is
+never as quiet as one would like: calm, beside an app that only computes, and the flood. What a flood costs beyond
+computing is the network's; the rest is that processors are shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pubsub
+from nsmanager.names import bridge_mac
+from pubsub.topics import NetworkMetrics
+from tests.bench.figures import percentile
+from tests.functional.floods.rig import FLOOD
+from tests.hosts import Daemon, Topology
+from tests.hosts.host import ROOT, TRAFFIC
+from tests.hosts.topology import OUTSIDE
+
+SECONDS = 8.0  # of each turn
+TURNS = 4  # of each
+ECHO_PORT, WEB_PORT = 9007, 80
+PULSE = Path(__file__).with_name("pulse.py")
+SPAM = Path(__file__).with_name("spam.py")
+FLOODER, NOWHERE, ENDLESS = "10.1.0.7", "198.51.100.77", 1 << 40
+BUS_PAUSE = 0.02  # seconds between two changes of a table
+APPS = {"victim": "blue", "flooder": "red"}  # and whose they are
+CONFIG = """
+instances:
+  red: {subnet: 10.1.0.0/24, apps: {flooder: {address: 10.1.0.7}}}
+  blue: {subnet: 10.1.0.0/24, apps: {victim: {}}}
+"""
+
+
+class Rig:
+    """Two instances, an app in each, a server outside. A context manager."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self.topology = self._stack.enter_context(Topology())
+        self.host = self.topology.host
+        self.daemon = self._stack.enter_context(Daemon(self.host, CONFIG))
+
+    def __enter__(self) -> Self:
+        try:
+            self.daemon.wait_ready("red", "blue")
+            self.host.sh("ip addr add 172.16.0.1/12 dev eth0")
+            self.topology.outside.start([sys.executable, "-SE", TRAFFIC, "echo", ECHO_PORT])
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, app: str, *argv: object) -> subprocess.Popen[str]:
+        """Start a command as an app; what it prints can be read."""
+        command = [self.daemon.command, "run", APPS[app], "--name", app, "--", *argv]
+        return self.host.popen(command, env=self.daemon.environment, stdout=subprocess.PIPE)
+
+    @property
+    def run_dir(self) -> Path:
+        """The daemon's, as seen from here."""
+        return self.host.path(self.daemon.run_dir)
+
+
+Load = Callable[[Rig], contextlib.AbstractContextManager[object]]
+
+
+@contextlib.contextmanager
+def bus_flood(rig: Rig) -> Iterator[None]:
+    """The manager of red was taken over: a process of its uid sends as fast as the hub takes it, and comes back."""
+    uid = rig.daemon.instance("red")["uid_base"]
+    become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    flooder = rig.host.popen([*become, sys.executable, "-SE", SPAM, rig.daemon.run_dir / "bus/hub.sock"])
+    try:
+        yield
+    finally:
+        flooder.kill()
+        flooder.wait()
+
+
+@contextlib.contextmanager
+def app_flood(rig: Rig, *words: object) -> Iterator[None]:
+    """The app of red floods, by flood.py of the tests."""
+    flooder = rig.run("flooder", sys.executable, "-SE", FLOOD, *words)
+    try:
+        assert flooder.stdout is not None
+        assert flooder.stdout.readline() == "ready\n"
+        yield
+    finally:
+        flooder.terminate()
+        flooder.communicate()
+
+
+LOADS: dict[str, Load] = {
+    "bus": bus_flood,
+    "syn": lambda rig: app_flood(rig, "connections", bridge_mac("red"), FLOODER, NOWHERE, "tcp", ENDLESS),
+    "udp": lambda rig: app_flood(rig, "connections", bridge_mac("red"), FLOODER, NOWHERE, "udp", ENDLESS),
+    "neighbours": lambda rig: app_flood(rig, "hosts", bridge_mac("red"), FLOODER, "172.16.0.0/12", 1 << 20),
+    "dhcp": lambda rig: app_flood(rig, "leases", "10.1.0.0/24", "client", ENDLESS),
+    "dns": lambda rig: app_flood(rig, "queries", "10.1.0.1", "storm.test", ENDLESS),
+}
+
+
+async def change_a_table(run_dir: Path, seconds: float) -> list[float]:
+    """Return how long changes of a table took from a writer to a reader, in milliseconds."""
+    found: list[float] = []
+    async with pubsub.connect(run_dir, agent="writer") as writer, pubsub.connect(run_dir, agent="reader") as reader:
+        table = await writer.publish(NetworkMetrics)
+        end = time.monotonic() + seconds
+        changes = aiter(reader.subscribe(NetworkMetrics, agent="writer"))
+        while not isinstance(await anext(changes), pubsub.Synchronized):
+            pass
+        while time.monotonic() < end:
+            began = time.monotonic()
+            table["one"] = NetworkMetrics(at=began)
+            while not isinstance(await anext(changes), pubsub.Created | pubsub.Modified):
+                pass
+            found.append((time.monotonic() - began) * 1000)
+            await asyncio.sleep(BUS_PAUSE)
+    return found
+
+
+def measure(rig: Rig) -> tuple[dict[str, list[float]], int]:
+    """Feel the victim's pulse, and the bus's; return milliseconds by what, and how many tries failed."""
+    pulse = rig.run("victim", sys.executable, "-SE", PULSE, OUTSIDE, ECHO_PORT, WEB_PORT, SECONDS)
+    changes = asyncio.run(change_a_table(rig.run_dir, SECONDS))
+    output, _ = pulse.communicate(timeout=10 * SECONDS)
+    told = json.loads(output)
+    return {**told["milliseconds"], "table change": changes}, sum(told["failed"].values())
+
+
+def compare(rig: Rig, name: str) -> None:
+    """Measure calm, beside an app that computes, and under a load, in turns; print what each costs."""
+    loads: tuple[Load, ...] = (lambda _: contextlib.nullcontext(), lambda rig: app_flood(rig, "compute"), LOADS[name])
+    found: tuple[dict[str, list[float]], ...] = ({}, {}, {})
+    failures = [0] * len(loads)
+    for _ in range(TURNS):
+        for which, load in enumerate(loads):
+            with load(rig):
+                values, failed = measure(rig)
+            failures[which] += failed
+            for what, milliseconds in values.items():
+                found[which].setdefault(what, []).extend(milliseconds)
+    for what in found[0]:
+        p99 = [percentile(each[what], 99) for each in found]
+        p50 = [percentile(each[what], 50) for each in found]
+        print(
+            f"{name:12} {what:15} p50 {p50[0]:6.2f} {p50[1]:6.2f} {p50[2]:6.2f} ms   "
+            f"p99 {p99[0]:6.2f} {p99[1]:6.2f} {p99[2]:6.2f} ms ({p99[2] / p99[1]:5.2f}x)"
+        )
+    tries = sum(map(len, found[-1].values()))
+    print(f"{name:12} failed tries    {' '.join(map(str, failures))} of {tries} each", flush=True)
+
+
+def main() -> None:
+    """Compare the loads that are asked for."""
+    names = sys.argv[1:] or list(LOADS)
+    print("each: calm, beside an app that computes, flooded (flooded : computing)")
+    with Rig() as rig:
+        for name in names:
+            compare(rig, name)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()
