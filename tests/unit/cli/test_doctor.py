@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from supervisor.cli.diagnosis import Finding, HostFacts, Level, judge
-from supervisor.cli.diagnosis.host import _is_shared, forward_drops
+from supervisor.cli.diagnosis.host import _is_shared
 
 WELL = HostFacts(
     uid=0,
@@ -35,8 +35,9 @@ WELL = HostFacts(
         "user.max_net_namespaces": 10000,
         "user.max_user_namespaces": 10000,
     },
+    neighbours={},
     open_files=1048576,
-    forward_drops=(),
+    obstacles=(),
     firewalls=(),
     missing_for_tunnels=(),
     shared_netns=True,
@@ -49,7 +50,7 @@ WELL = HostFacts(
 
 def findings(**changed: Any) -> list[Finding]:
     """Return all that isn't well."""
-    return [one for one in judge(dataclasses.replace(WELL, **changed)) if one.level is not Level.OK]
+    return [one for one in judge(msgspec.structs.replace(WELL, **changed)) if one.level is not Level.OK]
 
 
 def test_a_good_host_has_no_findings() -> None:
@@ -65,11 +66,13 @@ def test_a_good_host_has_no_findings() -> None:
         ({"python": (3, 9)}, "Python", Level.ERROR),
         ({"probes": {"veth links": "Unknown device type"}}, "veth links", Level.ERROR),
         ({"probes": {"user namespaces": "No space left on device"}}, "user namespaces", Level.ERROR),
+        ({"probes": {"WireGuard": "Unknown device type"}}, "WireGuard", Level.ERROR),
         ({"libraries": {"libnftables.so.1": False}}, "libnftables.so.1", Level.ERROR),
         ({"binaries": {**WELL.binaries, "dnsmasq": ""}}, "dnsmasq", Level.ERROR),
         ({"binaries": {**WELL.binaries, "udhcpc": "", "busybox": ""}}, "DHCP client", Level.WARNING),
         ({"binaries": {**WELL.binaries, "tcpdump": ""}}, "tcpdump", Level.NOTE),
-        ({"forward_drops": ("ip filter FORWARD",)}, "forward policy", Level.WARNING),
+        ({"obstacles": ("policy drop in chain ip filter FORWARD; let them pass: x",)}, "forwarding", Level.WARNING),
+        ({"neighbours": {"ipv4": 900, "ipv6": 16000}}, "neighbours", Level.WARNING),
         ({"missing_for_tunnels": ("charon-systemd",)}, "strongSwan", Level.ERROR),
         ({"firewalls": ("dockerd",)}, "other firewalls", Level.NOTE),
         ({"shared_netns": False}, "mounts", Level.WARNING),
@@ -93,25 +96,6 @@ def test_what_is_wrong_is_found_with_its_remedy(changed: dict[str, Any], check: 
 
 def test_a_sysctl_that_this_kernel_lacks_is_no_finding() -> None:
     assert findings(sysctls={}) == []
-
-
-def test_forward_chains_that_drop_are_read_from_nft() -> None:
-    listing = """\
-table ip filter {
-	chain FORWARD {
-		type filter hook forward priority filter; policy drop;
-	}
-	chain INPUT {
-		type filter hook input priority filter; policy drop;
-	}
-}
-table inet nsvisor {
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-	}
-}
-"""
-    assert forward_drops(listing) == ("ip filter FORWARD",)
 
 
 def test_the_nearest_mount_decides_whether_namespaces_are_seen() -> None:

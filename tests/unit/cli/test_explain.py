@@ -12,7 +12,7 @@ import pytest
 from supervisor.cli.explain import Port, as_data, render
 from supervisor.cli.way import Packet, Way
 from supervisor.cli.way.kernel import applies
-from supervisor.cli.way.packet import Step
+from supervisor.passage.packet import Step
 from tests.conftest import Golden
 
 PACKET = Packet(ip_address("10.1.0.80"), ip_address("192.0.2.1"), "tcp", 443, iif="v-red", mark=0x102)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from types import ModuleType
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +58,7 @@ def test_an_empty_system_is_drawn_too(language: ModuleType) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_order_of_the_tables_changes_nothing(language: ModuleType) -> None:
     system = edge_node()
-    turned = dataclasses.replace(
+    turned = msgspec.structs.replace(
         system,
         uplinks=dict(reversed(list(system.uplinks.items()))),
         instances=dict(reversed(list(system.instances.items()))),

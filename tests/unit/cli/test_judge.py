@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
+import msgspec
 import pytest
 
-from supervisor.cli.way.expressions import NoMatchError, UnknownError, element_words, field, matches
-from supervisor.cli.way.judge import Asked, Trial
-from supervisor.cli.way.packet import IpAddress, Packet
-from supervisor.cli.way.ruleset import Chain, Rule, Ruleset, rule_texts
+from supervisor.passage.expressions import NoMatchError, UnknownError, element_words, field, matches
+from supervisor.passage.judge import Asked, Trial
+from supervisor.passage.packet import IpAddress, Packet
+from supervisor.passage.ruleset import Chain, Rule, Ruleset, rule_texts
 
 PACKET = Packet(
     ip_address("10.1.0.80"), ip_address("192.0.2.1"), "tcp", 443, iif="v-red", oif="eth0", iifgroup=196, mark=0x102
@@ -59,7 +59,7 @@ def chain(*rules: list[dict[str, Any]], name: str = "main", **options: Any) -> C
 def judge(*chains: Chain, elements: Mapping[str, str] | None = None, packet: Packet = PACKET) -> tuple[bool, Trial]:
     """Run a packet through the forward hook; the first chain is hooked there unless it says otherwise."""
     ruleset = Ruleset("", "")
-    first = chains[0] if chains[0].hook else dataclasses.replace(chains[0], hook="forward", type="filter")
+    first = chains[0] if chains[0].hook else msgspec.structs.replace(chains[0], hook="forward", type="filter")
     ruleset.chains = {(one.family, one.table, one.name): one for one in (first, *chains[1:])}
     trial = Trial(ruleset, Elements(elements or {}), packet)
     return trial.run("forward"), trial
@@ -154,7 +154,7 @@ def test_an_accept_ends_its_chain_only() -> None:
 
 def test_chains_run_by_priority_and_only_those_of_the_packets_family() -> None:
     early = chain([match(meta("mark"), 0), DROP], name="early", hook="forward", priority=-5)
-    other = dataclasses.replace(chain([DROP], name="other", hook="forward"), family="ip6")
+    other = msgspec.structs.replace(chain([DROP], name="other", hook="forward"), family="ip6")
     passed, trial = judge(chain([ACCEPT]), other, early)
     assert passed
     assert [decision.chain.name for decision in trial.decisions] == ["main"]
@@ -292,3 +292,20 @@ table ip other { # handle 5
         ("inet", "t", 4): "iifgroup 196 meta l4proto { tcp, udp } drop",
         ("ip", "other", 2): 'accept comment "a # b"',
     }
+
+
+def test_one_packet_is_below_every_limit_of_a_set() -> None:
+    over = {"op": "add", "elem": meta("iifname"), "set": "@live", "stmt": [{"ct count": {"val": 256, "inv": True}}]}
+    rate = {"op": "update", "elem": meta("iifname"), "set": "@born", "stmt": [{"limit": {"rate": 5, "inv": True}}]}
+    hop = {"concat": [meta("iifname"), {"rt": {"key": "nexthop", "family": "ip"}}]}
+    known = match(hop, "@near")
+    passed, trial = judge(
+        chain([{"set": over}, DROP], [{"set": rate}, DROP], [known, DROP], [{"set": {**over, "stmt": None}}], [ACCEPT])
+    )
+    assert passed
+    assert [decision.effect for decision in trial.decisions] == ["accepted"]
+
+
+def test_the_first_packet_of_a_connection_is_not_confirmed_yet() -> None:
+    first = match({"ct": {"key": "status"}}, "confirmed", op="!")
+    assert not judge(chain([first, DROP], [ACCEPT]))[0]

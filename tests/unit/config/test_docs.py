@@ -20,6 +20,7 @@ from pubsub.topics import (
     DnsConfig,
     EndpointProbe,
     IpsecConnection,
+    LimitsConfig,
     NetworkInstanceConfig,
     NextHopProbe,
     StaticRoute,
@@ -27,6 +28,8 @@ from pubsub.topics import (
     SwitchConfig,
     UplinkConfig,
     VpnConfig,
+    WireguardConfig,
+    WireguardPeer,
 )
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -57,8 +60,9 @@ def test_the_examples_are_right(text: str) -> None:
 def test_every_field_is_documented() -> None:
     words = (DOCS / "config.md").read_text()
     instance = (NetworkInstanceConfig, AppConfig, Attachment, SwitchConfig, DhcpConfig, DnsConfig, StaticRoute)
-    others = (UplinkConfig, NextHopProbe, EndpointProbe, SupervisorSettings, VpnConfig, IpsecConnection)
-    for message in (*instance, *others):
+    others = (UplinkConfig, NextHopProbe, EndpointProbe, SupervisorSettings, LimitsConfig)
+    tunnels = (VpnConfig, IpsecConnection, WireguardConfig, WireguardPeer)
+    for message in (*instance, *others, *tunnels):
         for field in message.__struct_fields__:
             assert f"`{field}`" in words, f"docs/config.md doesn't tell of {message.__name__}.{field}"
 

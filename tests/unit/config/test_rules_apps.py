@@ -120,4 +120,4 @@ def without_numbers(text: str) -> list[str]:
     return sorted(re.sub(r"0x[0-9a-f]+|\d+", "", text).split())
 
 
-HOOKS = 4  # chains with a hook: input, forward, prerouting, postrouting; with names in rules output too
+HOOKS = 5  # chains with a hook: input, forward twice, prerouting, postrouting; with names in rules output too

@@ -32,6 +32,29 @@ instances:
           dpd: 500ms
           rekey: 2h
 """
+WIREGUARD = """
+instances:
+  plant:
+    type: vpn
+    subnet: 10.10.10.0/24
+    vpn:
+      connections:
+        other: {remote: 203.0.113.9, remote_subnets: [172.16.0.0/12], secret_file: /s, local_id: plant.test}
+      wireguard:
+        key_file: /etc/nsvisor/secrets/plant.wg
+        peers:
+          cloud:
+            public_key: GCo6uORqxQ8HW8r9CNvNeqsOJ/6jJj9U1wEVtIpWVCY=
+            remote: 203.0.113.1
+            remote_subnets: [192.168.0.0/24]
+            secret_file: /etc/nsvisor/secrets/cloud.psk
+          second:
+            public_key: AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=
+            remote: 2001:db8::1
+            port: 4433
+            remote_subnets: ["2001:db8:5::/64"]
+            keepalive: 10s
+"""
 
 
 def read(text: str) -> Configuration:
@@ -98,3 +121,48 @@ def test_a_mistake_is_told_with_its_place(old: str, new: str, field: str, words:
 def test_a_vpn_without_connections_is_a_mistake() -> None:
     found = read("instances: {plant: {type: vpn}}").problems
     assert [problem.field for problem in found] == ["instances.plant.vpn"]
+
+
+def test_a_wireguard_link_is_read_with_its_defaults() -> None:
+    found = read(WIREGUARD)
+    assert found.problems == ()
+    vpn = found.instances["plant"].config.vpn
+    assert vpn
+    assert vpn.wireguard
+    cloud, second = vpn.wireguard.peers["cloud"], vpn.wireguard.peers["second"]
+    assert (cloud.port, cloud.keepalive, second.port, second.keepalive) == (51820, 25, 4433, 10)
+    assert str(cloud.public_key) == "GCo6uORqxQ8HW8r9CNvNeqsOJ/6jJj9U1wEVtIpWVCY="
+
+
+KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+MISTAKES_OF_WIREGUARD = {
+    "short key": (KEY, KEY[:-2], "peers.second.public_key", "`wg pubkey` prints"),
+    "a key of other bytes": (KEY, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQF=", "second.public_key", "not a key"),
+    "no base64": (KEY, "'; nft flush ruleset; #'", "second.public_key", "not a key"),
+    "the same key": (KEY, "GCo6uORqxQ8HW8r9CNvNeqsOJ/6jJj9U1wEVtIpWVCY=", "second.public_key", "that of peer cloud"),
+    "no port": ("port: 4433", "port: 65536", "peers.second.port", "use 1 to 65535"),
+    "no keepalive": ("keepalive: 10s", "keepalive: 0s", "peers.second.keepalive", "use 1s to 1h"),
+    "two ways": ("[192.168.0.0/24]", "[172.16.1.0/24]", "cloud.remote_subnets.0", "one of connection other"),
+    "own subnet": ("[192.168.0.0/24]", "[10.10.10.0/25]", "cloud.remote_subnets.0", "own subnet"),
+    "nowhere": ("[192.168.0.0/24]", "[]", "peers.cloud.remote_subnets", "leads nowhere"),
+    "a name": ("remote: 203.0.113.1\n", "remote: vpn.test\n", "peers.cloud.remote", "in the clear"),
+    "a peer inside": ("remote: 203.0.113.1\n", "remote: 10.10.10.9\n", "peers.cloud.remote", "the instance's own"),
+    "relative": ("/etc/nsvisor/secrets/plant.wg", "plant.wg", "wireguard.key_file", "no absolute path"),
+    "dots": ("/etc/nsvisor/secrets/cloud.psk", "/etc/../shadow", "cloud.secret_file", "no absolute path"),
+    "one name for two": ("          cloud:", "          other:", "peers.other", "by IPsec already"),
+    "a peer's name": ("          cloud:", "          ../x:", "peers.../x", "can't be a connection's"),
+    "no peer's IPv6": ("type: vpn", "type: vpn\n    ipv6: off", "peers.second.remote", "reached by IPv6"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "field", "words"), MISTAKES_OF_WIREGUARD.values(), ids=MISTAKES_OF_WIREGUARD)
+def test_a_mistake_of_wireguard_is_told_with_its_place(old: str, new: str, field: str, words: str) -> None:
+    assert old in WIREGUARD
+    found = read(WIREGUARD.replace(old, new, 1)).problems
+    said = [f"{problem.field}: {problem.message}; {problem.remedy}" for problem in found]
+    assert any(field in one.partition(": ")[0] and words in one for one in said), said
+
+
+def test_a_link_without_peers_is_a_mistake() -> None:
+    found = read("instances: {plant: {type: vpn, vpn: {wireguard: {key_file: /k}}}}").problems
+    assert [problem.field for problem in found] == ["instances.plant.vpn.wireguard.peers"]

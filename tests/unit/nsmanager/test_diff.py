@@ -74,6 +74,11 @@ def test_what_a_link_does_not_ask_for_may_be_anything() -> None:
     assert diff((Link("p", master="br0"),), found(Link("p")))
 
 
+def test_a_link_that_somebody_renamed_gets_its_name_back() -> None:
+    renamed = Link("up0", kind="veth", mac="02:00:00:00:00:01", called="away")
+    assert commands((Link("up0", mac="02:00:00:00:00:01"),), found(renamed)) == ["ip link set away name up0"]
+
+
 def test_a_strangers_link_does_not_match() -> None:
     assert diff((BRIDGE,), found(Link("br0", kind="bridge", mtu=1500, ours=False)))
     assert diff((BRIDGE,), found(Link("br0", kind="dummy", mtu=1500)))

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsmanager.flows import drops
+from nsmanager.flows import drops, table
 from nsmanager.flows.entry import Entry
 from nsmanager.flows.records import flow
-from nsmanager.flows.table import SETTLING, TRIES, Due, Flows
+from nsmanager.flows.table import SETTLING, Flows
 from nsmanager.netlink import attribute, nested
 from nsmanager.nflog import Logged
 from nsmanager.residents import METADATA, Residents
@@ -52,20 +52,22 @@ def counters(which: int, packets: int, size: int) -> bytes:
 
 def message(
     source: IPv4Address = WEB, target: IPv4Address = OUTSIDE, real: IPv4Address | None = None, *,
-    number: int = 1, state: int | None = None, timeout: int = 30, mark: int = 0, protocol: int = 17,
+    number: int = 1, state: int | None = None, timeout: int = 30, mark: int = 0, protocol: int = 17, port: int = 4000,
+    start: int = 1,
 ) -> bytes:  # fmt: skip
-    """Return the body of a message about one connection; `real` is who answers."""
-    body = bytes((2, 0, 0, 0)) + ends(1, source, target, protocol, (4000, 80))
-    body += ends(2, real or target, source, protocol, (80, 4000))
+    """Return the body of a message about one connection; `real` is who answers, `start` seconds since the epoch."""
+    body = bytes((2, 0, 0, 0)) + ends(1, source, target, protocol, (port, 80))
+    body += ends(2, real or target, source, protocol, (80, port))
     if state is not None:
         body += nested(4, nested(1, attribute(1, bytes((state,)))))
     body += attribute(7, struct.pack("!I", timeout)) + attribute(8, struct.pack("!I", mark))
     body += counters(9, 5, 500) + counters(10, 4, 4000) + attribute(12, struct.pack("!I", number))
-    return body + nested(20, attribute(1, struct.pack("!Q", 10**9)), attribute(2, struct.pack("!Q", 3 * 10**9)))
+    times = attribute(1, struct.pack("!Q", start * 10**9)) + attribute(2, struct.pack("!Q", (start + 2) * 10**9))
+    return body + nested(20, times)
 
 
-def entry(number: int = 1, state: int | None = None) -> Entry:
-    return Entry(message(number=number, state=state, protocol=17 if state is None else 6))
+def entry(number: int = 1, state: int | None = None, start: int = 1) -> Entry:
+    return Entry(message(number=number, state=state, protocol=17 if state is None else 6, start=start))
 
 
 def test_a_record_has_what_the_kernel_counted() -> None:
@@ -107,52 +109,58 @@ def test_an_app_whose_address_is_gone_is_known_by_its_rule() -> None:
     assert found is not None and (found.app, found.rule) == ("gone", "r")
 
 
+NUMBERS = {entry(number, state).key: number for number in range(5) for state in (None, TIME_WAIT)}
+
+
 def ids(told: Iterator[Entry]) -> list[int]:
-    return [int.from_bytes(one.id, "big") for one in told]
+    return [NUMBERS[one.key] for one in told]
 
 
 def test_what_tcp_ended_is_asked_for_when_it_has_settled_and_told_once() -> None:
-    flows = Flows()
-    assert not ids(flows.ended(entry(1, TIME_WAIT), 10.0))
+    flows = Flows(0.0)
+    flows.ended(entry(1, TIME_WAIT), 10.0)
     assert not flows.due(10.0 + SETTLING / 2)
     [due] = flows.due(10.0 + SETTLING)
     assert ids(flows.answered(due, entry(1, TIME_WAIT), 11.0)) == [1]
-    assert not ids(flows.ended(entry(1, TIME_WAIT), 12.0))  # a reset after it
+    flows.ended(entry(1, TIME_WAIT), 12.0)  # a reset after it
+    [due] = flows.due(13.0)
+    assert not ids(flows.answered(due, entry(1, TIME_WAIT), 13.0))
     assert not flows.due(20.0)
-    assert not ids(flows.deleted(entry(1, TIME_WAIT)))
+    assert not ids(flows.deleted(entry(1, TIME_WAIT), 20.0))
 
 
 def test_what_is_replaced_before_it_settled_is_told_from_its_deletion() -> None:
-    flows = Flows()
-    assert not ids(flows.ended(entry(1, TIME_WAIT), 10.0))
-    assert ids(flows.deleted(entry(1, TIME_WAIT))) == [1]
-    assert not ids(flows.ended(entry(1, TIME_WAIT), 10.1))  # the next one of those ends, with the same id
+    flows = Flows(0.0)
+    flows.ended(entry(1, TIME_WAIT), 10.0)
+    assert ids(flows.deleted(entry(1, TIME_WAIT), 10.0)) == [1]
+    flows.ended(entry(1, TIME_WAIT, start=2), 10.1)  # the next one of those ends, with the same id
     [due] = flows.due(11.0)
-    assert ids(flows.answered(due, entry(1, TIME_WAIT), 11.0)) == [1]
+    assert ids(flows.answered(due, entry(1, TIME_WAIT, start=2), 11.0)) == [1]
 
 
-def test_a_deletion_that_is_read_before_the_end_counts() -> None:
-    flows = Flows()
-    assert not ids(flows.deleted(entry(1, TIME_WAIT)))
-    assert ids(flows.ended(entry(1, TIME_WAIT), 10.0)) == [1]
+def test_an_answer_from_before_it_was_deleted_tells_nothing_more() -> None:
+    flows = Flows(0.0)
+    flows.ended(entry(1, TIME_WAIT), 10.0)
+    [due] = flows.due(11.0)
+    assert ids(flows.deleted(entry(1, TIME_WAIT), 11.0)) == [1]
+    assert not ids(flows.answered(due, entry(1, TIME_WAIT), 11.0))
 
 
-def test_an_answer_about_a_later_one_is_none() -> None:
-    flows = Flows()
-    assert not ids(flows.ended(entry(1, TIME_WAIT), 10.0))
-    now, [due] = 11.0, flows.due(11.0)
-    assert ids(flows.deleted(entry(1, TIME_WAIT))) == [1]  # read after the question
-    assert not ids(flows.ended(entry(1, TIME_WAIT), now))
-    assert not ids(flows.answered(due, entry(1, TIME_WAIT), now))
-    for _ in range(TRIES):
-        now += SETTLING
-        [due] = flows.due(now)
-        assert not ids(flows.answered(due, entry(1, ESTABLISHED), now))
-    assert (flows.due(99.0), flows.lost) == ([], 1)
+def test_an_answer_about_a_later_one_is_of_that_one() -> None:
+    flows = Flows(0.0)
+    flows.ended(entry(1, TIME_WAIT), 10.0)
+    [due] = flows.due(11.0)
+    assert not ids(flows.answered(due, entry(1, ESTABLISHED, start=3), 11.0))
+    assert not flows.due(99.0)
+    flows.ended(entry(1, TIME_WAIT, start=3), 99.0)
+    [due] = flows.due(100.0)
+    assert ids(flows.answered(due, entry(1, TIME_WAIT, start=3), 100.0)) == [1]
+    assert ids(flows.deleted(entry(1, TIME_WAIT), 101.0)) == [1]  # the first one's, late
+    assert not ids(flows.deleted(entry(1, TIME_WAIT, start=3), 102.0))
 
 
 def test_others_are_asked_about_when_they_expire_and_told_when_deleted() -> None:
-    flows = Flows()
+    flows = Flows(0.0)
     flows.begun(entry(2), 100.0)
     assert not flows.due(129.0)
     [due] = flows.due(130.3)
@@ -160,59 +168,102 @@ def test_others_are_asked_about_when_they_expire_and_told_when_deleted() -> None
     assert not flows.due(159.0)
     [due] = flows.due(160.6)
     assert not ids(flows.answered(due, None, 160.6))
-    assert ids(flows.deleted(entry(2))) == [2]
     assert flows.open == 0
+    assert ids(flows.deleted(entry(2), 160.7)) == [2]
+
+
+def test_two_that_the_kernel_gives_the_same_number_are_both_told() -> None:
+    flows = Flows(0.0)
+    first, second = Entry(message(state=TIME_WAIT, protocol=6)), Entry(message(port=4001))
+    flows.begun(second, 10.0)
+    flows.ended(first, 10.0)
+    [due] = flows.due(10.0 + SETTLING)
+    assert list(flows.answered(due, first, 11.0)) == [first]
+    assert list(flows.deleted(second, 12.0)) == [second]
 
 
 def test_after_a_restart_what_had_ended_is_not_told_again() -> None:
-    flows = Flows()
+    flows = Flows(10.0)
     flows.adopt([entry(1, TIME_WAIT), entry(2)], 50.0)
-    assert not ids(flows.ended(entry(1, TIME_WAIT), 51.0))
-    assert ids(flows.deleted(entry(2))) == [2]
+    flows.ended(entry(1, TIME_WAIT), 51.0)
+    [due] = flows.due(52.0)
+    assert not ids(flows.answered(due, entry(1, TIME_WAIT), 52.0))
+    assert not ids(flows.deleted(entry(1, TIME_WAIT), 53.0))
+    assert not ids(flows.deleted(entry(3, TIME_WAIT, start=7), 53.0))  # before it was listed
+    assert ids(flows.deleted(entry(2), 53.0)) == [2]
 
 
-def test_after_lost_news_what_ended_is_told_and_what_is_gone_is_counted() -> None:
-    flows = Flows()
-    flows.begun(entry(1), 0.0)
-    flows.begun(entry(2), 0.0)
+def test_after_lost_news_of_an_end_it_is_told_from_the_list_or_from_its_deletion() -> None:
+    flows = Flows(0.0)
     flows.begun(entry(3, ESTABLISHED), 0.0)
-    assert ids(flows.resync([entry(3, TIME_WAIT), entry(4)], 1.0)) == [3]
-    assert ids(flows.deleted(entry(2))) == [2]  # its news was not among the lost
-    flows.settle()
-    assert (flows.lost, flows.open) == (1, 1)
-    assert not ids(flows.ended(entry(3, TIME_WAIT), 2.0))
+    assert ids(flows.deleted(entry(2, TIME_WAIT), 1.0)) == [2]
+    flows.resync([entry(3, TIME_WAIT), entry(4)], 1.0)
+    [due] = flows.due(1.0 + SETTLING)
+    assert ids(flows.answered(due, entry(3, TIME_WAIT), 1.5)) == [3]
+    flows.resync([entry(3, TIME_WAIT), entry(4)], 2.0)
+    assert not flows.due(9.0)
+    assert flows.open == 1
 
 
-@given(st.lists(st.tuples(st.sampled_from(["begun", "ended", "deleted", "ask"]), st.integers(1, 3)), max_size=40))
-def test_no_order_of_news_tells_one_connection_twice(news: list[tuple[str, int]]) -> None:
-    flows, now, told, kernel = Flows(), 0.0, Counter[int](), dict[int, str]()
-    lives = Counter[int]()  # connections that the kernel had under an id
+def test_of_more_than_can_be_remembered_none_is_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "TOLD_LIMIT", 2)
+    flows = Flows(0.0)
+    for number in range(4):
+        flows.ended(entry(number, TIME_WAIT), 10.0)
+    for number, due in enumerate(flows.due(11.0)):
+        assert ids(flows.answered(due, entry(number, TIME_WAIT), 11.0)) == [number]
+    flows.ended(entry(1, TIME_WAIT, start=2), 12.0)
+    assert ids(flows.deleted(entry(1, TIME_WAIT, start=2), 12.1)) == [1]  # replaced before it was told
+    assert not [one for number in range(4) for one in flows.deleted(entry(number, TIME_WAIT), 130.0)]
+
+
+def test_what_the_kernel_has_long_forgotten_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "TOLD_LIMIT", 2)
+    flows = Flows(0.0)
+    for number, now in ((0, 10.0), (1, 11.0), (2, 11.0 + table.MEMORY)):  # of whose deletions no news comes
+        flows.ended(entry(number, TIME_WAIT), now)
+        [due] = flows.due(now + 1)
+        assert ids(flows.answered(due, entry(number, TIME_WAIT), now + 1)) == [number]
+    assert ids(flows.deleted(entry(3, TIME_WAIT), 400.0)) == [3]  # whose end was lost
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["begun", "ended", "deleted", "heard", "ask", "list"]), st.integers(1, 3))),
+    st.booleans(),
+)
+def test_whatever_is_late_or_lost_each_connection_is_told_once(news: list[tuple[str, int]], lossy: bool) -> None:
+    flows, now, told, started = Flows(0.0), 0.0, Counter[int](), 0
+    kernel = dict[int, Entry]()
+    late = list[Entry]()  # news of deletions that the kernel still keeps
     for word, number in news:
         now += 0.3
-        state = kernel.get(number)
-        if word == "begun" and state is None:
-            kernel[number] = "open"
-            lives[number] += 1
-            flows.begun(entry(number, ESTABLISHED), now)
-        elif word == "ended" and state is not None:
-            kernel[number] = "ended"
-            told.update(ids(flows.ended(entry(number, TIME_WAIT), now)))
-        elif word == "deleted" and state is not None:
-            del kernel[number]
-            told.update(ids(flows.deleted(entry(number, TIME_WAIT if state == "ended" else ESTABLISHED))))
-        else:
-            for due in flows.due(now):
-                told.update(ids(flows.answered(due, answer(due, kernel), now)))
-    for number in list(kernel):
-        told.update(ids(flows.deleted(entry(number, TIME_WAIT if kernel[number] == "ended" else ESTABLISHED))))
-    assert told == lives
+        if word == "begun" and number not in kernel:
+            started += 1
+            kernel[number] = entry(number, ESTABLISHED, started)
+            flows.begun(kernel[number], now)
+        elif word == "ended" and number in kernel:
+            kernel[number] = entry(number, TIME_WAIT, int(kernel[number].times[0]))
+            if not lossy:
+                flows.ended(kernel[number], now)
+        elif word == "deleted" and number in kernel:
+            late.append(kernel.pop(number))
+        elif word == "heard" and late:
+            told.update(lives(flows.deleted(late.pop(0), now)))
+        elif word == "ask":
+            answers = [(due, kernel.get(NUMBERS[due.key])) for due in flows.due(now)]
+            if late and number == 1:  # read before the answers
+                told.update(lives(flows.deleted(late.pop(0), now)))
+            for due, answer in answers:
+                told.update(lives(flows.answered(due, answer, now)))
+        elif word == "list":
+            flows.resync(kernel.values(), now)
+    for left in (*late, *kernel.values()):
+        told.update(lives(flows.deleted(left, now)))
+    assert told == Counter(range(1, started + 1))
 
 
-def answer(due: Due, kernel: dict[int, str]) -> Entry | None:
-    number = int.from_bytes(due.key, "big")
-    if number not in kernel:
-        return None
-    return entry(number, TIME_WAIT if kernel[number] == "ended" else ESTABLISHED)
+def lives(told: Iterator[Entry]) -> list[int]:
+    return [int(one.times[0]) for one in told]
 
 
 @given(st.binary(max_size=300))

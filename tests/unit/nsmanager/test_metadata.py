@@ -85,6 +85,18 @@ def test_a_token_as_ec2_wants_it_asked_for(method: str, ttl: str, status: int) -
     assert (found.headers == (("x-aws-ec2-metadata-token-ttl-seconds", ttl),)) is (status == 200)
 
 
+@pytest.mark.parametrize("host", ["evil.example.test", "evil.example.test:80", "127.0.0.1", "169.254.169.254:81"])
+def test_a_page_that_was_got_by_a_name_is_told_nothing(host: str) -> None:
+    """DNS rebinding: a browser sends the name by which it came."""
+    found = answer("GET", "/user-data", {"host": host}, WHO)
+    assert (found.status, WHO.app.user_data in found.body) == (403, False)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "169.254.169.254:80", "[fd00:ec2::254]", "[FD00:EC2::254]:80", ""])
+def test_who_asks_by_the_address_is_answered(host: str) -> None:
+    assert answer("GET", "/user-data", {"host": host}, WHO).body == WHO.app.user_data
+
+
 def test_nothing_can_be_written() -> None:
     assert answer("POST", "/user-data", {}, WHO).status == 405
 

@@ -99,6 +99,21 @@ def test_writers_come_and_go() -> None:
     assert Marker.STALE not in feed._queue
 
 
+def test_of_writers_that_come_and_go_unread_the_last_word_is_true() -> None:
+    table = Table("a/B")
+    table.claim(owner(), 5)
+    feed = follow(table)
+    told(feed)
+    table.abandon(7.0)
+    table.claim(owner(), 6)
+    table.abandon(8.0)
+    assert told(feed) == [Restarted(1, "a/B", 2), Stale(1, "a/B", 8.0)]
+    table.claim(owner(), 7)
+    table.abandon(9.0)
+    table.claim(owner(), 8)
+    assert told(feed) == [Stale(1, "a/B", 0.0), Restarted(1, "a/B", 4)]
+
+
 def test_limits_count_what_a_key_replaces() -> None:
     table = Table("a/B")
     assert table.fits("x", bytes(VALUE_LIMIT))

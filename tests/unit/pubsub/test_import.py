@@ -15,7 +15,7 @@ assert os.listdir("/proc/self/fd") == before
 assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1
 import zmq
 assert zmq.Context._instance is None
-heavy = {"pyroute2", "yaml", "rich", "click", "psutil", "msgpack", "zmq.asyncio", "hypothesis"} & set(sys.modules)
+heavy = {"yaml", "rich", "click", "psutil", "msgpack", "zmq.asyncio", "hypothesis"} & set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import pubsub
 from pubsub.acl import Acl, Peer
 from pubsub.hub_broker import Broker, PeerGone
+from pubsub.hub_rates import Rates
 from pubsub.link import Receiver
 from pubsub.store import Store
 from pubsub.topics import Message
@@ -84,7 +85,7 @@ class Hub:
         self.broker = self._start()
 
     def _start(self) -> Broker:
-        broker = Broker(Acl(0), Store(self.folder / "tables", self.folder / "bus"), self.send)
+        broker = Broker(Acl(0), Store(self.folder / "tables", self.folder / "bus"), self.send, Rates(lambda _: None))
         broker.load()
         return broker
 

@@ -101,6 +101,7 @@ def test_one_death_costs_nothing_and_many_cost_more() -> None:
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_DELAY
     assert delay([0.0] * 9, WINDOW) == 0.0
+    assert delay([100.0] * 5000, 100.0) == MAX_DELAY
 
 
 def test_a_crash_loop_is_many_deaths_in_a_short_time() -> None:

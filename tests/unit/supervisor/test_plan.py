@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
@@ -28,13 +27,13 @@ ROUTES = (
     StaticRoute(to=IPv4Network("172.20.0.0/16"), uplink="eth1"),
     StaticRoute(to=IPv4Network("172.30.0.0/16"), uplink="lost"),
 )
-SIX = dataclasses.replace(
+SIX = msgspec.structs.replace(
     uplink(),
     addresses6=(IPv6Interface("2001:db8::2/64"),),
     routes=(*uplink().routes, UplinkRoute(IPv6Network("::/0"), via=IPv6Address("fe80::1"), metric=1024)),
 )
 ROUTED = msgspec.structs.replace(SMALL, subnet6=IPv6Network("2001:db8:1::/64"), ipv6=Ipv6Mode.ROUTED)
-NEXT_DOOR = dataclasses.replace(uplink(1), addresses=(IPv4Interface("192.0.0.3/24"),))
+NEXT_DOOR = msgspec.structs.replace(uplink(1), addresses=(IPv4Interface("192.0.0.3/24"),))
 NAMED = msgspec.structs.replace(
     SMALL,
     apps={"web": AppConfig(address=IPv4Address("10.1.0.80"), ports=(PortMap.parse("eth1:8080:80"),))},
@@ -58,13 +57,13 @@ CASES: dict[str, tuple[dict[str, NetworkInstanceConfig], Facts]] = {
     "ipv6-off": ({"red": msgspec.structs.replace(SMALL, ipv6=Ipv6Mode.OFF)}, HOST),
     "ipv6-before-6.17": (
         {"red": SMALL},
-        dataclasses.replace(facts(dataclasses.replace(SIX, accepts_ra=True), stand=("red",)), forced6=False),
+        msgspec.structs.replace(facts(msgspec.structs.replace(SIX, accepts_ra=True), stand=("red",)), forced6=False),
     ),
     "one-lan": ({"red": SMALL}, facts(uplink(), NEXT_DOOR, stand=("red",))),
     "a-named-uplink": ({"red": NAMED}, HOST),
     "vlan-uplink": (
         {"red": msgspec.structs.replace(SMALL, uplinks=("eth0.5",))},
-        facts(dataclasses.replace(uplink(), ifname="eth0.5"), stand=("red",)),
+        facts(msgspec.structs.replace(uplink(), ifname="eth0.5"), stand=("red",)),
     ),
 }
 
@@ -173,17 +172,19 @@ def test_a_failover_changes_elements_alone() -> None:
     assert before.text == after.text
     changed = {name for (name, was), (_, is_) in zip(before.elements, after.elements, strict=True) if was != is_}
     assert changed == {"uplink_of"}
-    loaded = dataclasses.replace(before, loaded=digest_of(before))
+    loaded = msgspec.structs.replace(before, loaded=digest_of(before))
     lines = after.redo(loaded).splitlines()[1:-1]
     assert [line.split()[0] for line in lines] == ["delete", "add"]
     assert '"v-i0" : 0x103' in lines[1]
     # Where somebody else changed the table, it is made anew.
-    assert "delete table" in after.redo(dataclasses.replace(before, loaded=""))
+    assert "flush table" in after.redo(msgspec.structs.replace(before, loaded=""))
 
 
 def digest_of(table: NftTable) -> str:
     """Return what a table that was just loaded is observed with."""
-    return next(text for text in (nftables._digest(table),) if table.matches(dataclasses.replace(table, loaded=text)))
+    return next(
+        text for text in (nftables._digest(table),) if table.matches(msgspec.structs.replace(table, loaded=text))
+    )
 
 
 def test_what_is_taken_over_from_the_plan_before_is_what_would_be_made_anew() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
@@ -65,7 +64,7 @@ def test_each_gateway_is_asked_once_by_its_family_from_the_address_next_to_it() 
 
 @pytest.mark.parametrize("mac", ["", "c0:00:02:01"])
 def test_a_link_without_ethernet_addresses_has_no_arp(mac: str) -> None:
-    assert not probes(Target(dataclasses.replace(UPLINK, mac=mac), UplinkConfig()))
+    assert not probes(Target(msgspec.structs.replace(UPLINK, mac=mac), UplinkConfig()))
 
 
 def test_an_endpoint_is_asked_from_the_address_next_to_the_gateway() -> None:
@@ -75,10 +74,10 @@ def test_an_endpoint_is_asked_from_the_address_next_to_the_gateway() -> None:
 
 
 def test_what_a_probe_does_not_depend_on_leaves_it_equal() -> None:
-    changed = dataclasses.replace(UPLINK, mtu=1400, resolvers=(IPv4Address("192.0.2.1"),), forwarded=True)
+    changed = msgspec.structs.replace(UPLINK, mtu=1400, resolvers=(IPv4Address("192.0.2.1"),), forwarded=True)
     config = msgspec.structs.replace(UplinkConfig(), cost=7, labels=("lte",))
     assert probes(Target(changed, config)) == probes(Target(UPLINK, UplinkConfig()))
-    assert probes(Target(dataclasses.replace(UPLINK, ifindex=3), config)) != probes(Target(UPLINK, config))
+    assert probes(Target(msgspec.structs.replace(UPLINK, ifindex=3), config)) != probes(Target(UPLINK, config))
 
 
 def test_what_was_not_probed_yet_is_healthy() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from pubsub.topics import UplinkConfig
@@ -23,7 +22,7 @@ def chosen(found: Selection) -> str | None:
 
 
 def without_route(number: int) -> Uplink:
-    return dataclasses.replace(uplink(number), routes=())
+    return msgspec.structs.replace(uplink(number), routes=())
 
 
 def sick(*, eth0: Health | None = None, eth1: Health | None = None) -> Facts:
@@ -102,7 +101,7 @@ def test_connections_are_shared_by_the_healthy_of_the_lowest_cost() -> None:
 
 
 def test_an_ifindex_without_a_mark_is_told_of() -> None:
-    host = facts(dataclasses.replace(uplink(), ifindex=LAST_IFINDEX + 1))
+    host = facts(msgspec.structs.replace(uplink(), ifindex=LAST_IFINDEX + 1))
     for names in (None, ("eth0",)):
         found = select(names, candidates(host, {}))
         assert found.uplink is None

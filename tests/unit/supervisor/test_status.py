@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from ipaddress import IPv4Address
 
 import msgspec
@@ -23,6 +22,7 @@ CONDITIONS = [
     "HostConfigured",
     "UplinkUsable",
     "ResolverKnown",
+    "HostForwards",
 ]
 
 
@@ -40,7 +40,7 @@ DOWN = instance(facts(uplink(up=False), stand=("red",)))
 
 
 def view(**changes: object) -> View:
-    return dataclasses.replace(GOOD, **changes)  # type: ignore[arg-type]  # a test's shorthand
+    return msgspec.structs.replace(GOOD, **changes)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ def view(**changes: object) -> View:
         (view(host_errors=("link v-red exists",)), State.DEGRADED, "link v-red exists"),
         (view(complaints=("a.yaml:1: bad",)), State.DEGRADED, "a.yaml:1: bad; the last good config stays in force"),
         (view(namespace=inside(ready=False, errors=("dnsmasq: no",))), State.DEGRADED, "dnsmasq: no"),
+        (view(obstacles=("policy drop in chain ip filter FORWARD",)), State.DEGRADED, "policy drop in chain"),
         (view(plan=DOWN), State.WAITING, "uplink eth0 is down or has no carrier"),
         (view(namespace=inside(ready=False, waiting=("link up0",))), State.WAITING, "link up0"),
         (view(namespace=None), State.STARTING, "its manager has not answered yet"),

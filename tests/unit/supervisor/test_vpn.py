@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
 
-from nsmanager.vpn.routing import remote_networks
+from nsmanager.vpn.routing import reached
 from pubsub.topics import (
     DnsConfig,
     InstanceType,
@@ -18,8 +17,11 @@ from pubsub.topics import (
     State,
     TunnelStatus,
     VpnConfig,
+    WireguardConfig,
+    WireguardPeer,
 )
-from pubsub.values import Network, PeerAddress
+from pubsub.values import Network, PeerAddress, WireguardKey
+from supervisor.secrets import wanted_files
 from supervisor.status import View, fold
 from tests.unit.supervisor.samples import facts, planned, uplink
 
@@ -35,7 +37,7 @@ CONFIG = NetworkInstanceConfig(
     dns=DnsConfig(servers=(IPv4Address("192.168.0.53"),)),
     vpn=VpnConfig(connections={"cloud": CONNECTION, "b": msgspec.structs.replace(CONNECTION, remote_id="b.test")}),
 )
-HOST = dataclasses.replace(facts(uplink(0)), secrets={"/secret": "1-2-3"})
+HOST = msgspec.structs.replace(facts(uplink(0)), secrets={"/secret": "1-2-3"})
 
 
 def told(config: NetworkInstanceConfig = CONFIG) -> NamespaceConfig:
@@ -55,7 +57,9 @@ def test_every_choice_of_a_tunnel_is_made() -> None:
     assert not cloud.certificates
     assert (found.mtu, found.tunnel_mtu, found.apps_mtu) == (1500, 1396, 1396)
     assert found.servers == (IPv4Address("192.168.0.53"),)
-    assert {str(network) for network in remote_networks(found)} == {"192.168.0.0/24"}
+    assert {ifname: {*map(str, networks)} for ifname, networks in reached(found).items()} == {
+        "ipsec0": {"192.168.0.0/24"}
+    }
 
 
 def test_without_servers_dns_asks_nobody() -> None:
@@ -70,7 +74,7 @@ def test_ipv6_goes_through_where_the_peer_has_it() -> None:
 
 
 def test_a_tunnel_too_narrow_for_ipv6_has_none() -> None:
-    found = planned({"red": CONFIG}, dataclasses.replace(HOST, uplinks=facts(uplink(0, mtu=1300)).uplinks))
+    found = planned({"red": CONFIG}, msgspec.structs.replace(HOST, uplinks=facts(uplink(0, mtu=1300)).uplinks))
     assert found.instances["red"].config.bridge6 is None
 
 
@@ -94,3 +98,30 @@ def test_the_state_follows_from_the_tunnels() -> None:
     assert state(msgspec.structs.replace(down, name="b"), down)[0] is State.WAITING
     assert state() == (State.WAITING, "tunnel b: being set up; tunnel cloud: being set up")
     assert state(up, down, secrets=("secret file /secret: there is none",))[0] is State.DEGRADED
+
+
+PEER = WireguardPeer(
+    public_key=WireguardKey(bytes(32)),
+    remote=PeerAddress.parse("203.0.113.1"),
+    remote_subnets=(Network.parse("192.168.0.0/24"),),
+    secret_file="/secret",
+)
+WIREGUARD = msgspec.structs.replace(
+    CONFIG, vpn=VpnConfig(wireguard=WireguardConfig(key_file="/key", peers={"cloud": PEER}))
+)
+
+
+def test_every_choice_of_wireguard_is_made() -> None:
+    host = msgspec.structs.replace(HOST, secrets={"/secret": "1-2-3", "/key": "4-5-6"})
+    found = planned({"red": WIREGUARD}, host).instances["red"].config
+    assert found.wireguard
+    assert (found.sealed, found.tunnels, found.tunnel_mtu) == (True, (), 1440)
+    assert (found.wireguard.secrets, [one.name for one in found.peers]) == ("4-5-6 1-2-3", ["cloud"])
+    assert found.peers[0].shared_secret
+    assert dict(wanted_files(WIREGUARD)) == {"vpn-wg0.wg-key": "/key", "vpn-cloud.wg-psk": "/secret"}
+
+
+def test_one_missing_secret_leaves_the_link_as_it_was() -> None:
+    wireguard = planned({"red": WIREGUARD}, HOST).instances["red"].config.wireguard
+    assert wireguard
+    assert wireguard.secrets == ""

@@ -1,0 +1,45 @@
+"""A folder goes with all that an instance may have put there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from supervisor.folders import remove
+
+
+def test_nothing_that_lies_there_stays(tmp_path: Path) -> None:
+    """Deeper than any path or recursion can be, with names and kinds that nobody expects."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("stays")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(outside)
+    (folder / ".removed-0").write_text("in the way")
+    (folder / ".removed-1").mkdir()
+    (folder / ".removed-1/full").mkdir()
+    (folder / ".removed-1/full/file").touch()
+    os.mkfifo(folder / "\x1b[2J\n")
+    at = os.open(folder, os.O_RDONLY)
+    for depth in range(1200):
+        os.mkdir("deep", dir_fd=at)
+        os.symlink(outside, f"link-{depth}", dir_fd=at)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    remove(folder)
+    assert not folder.exists()
+    assert (outside / "file").read_text() == "stays"
+    remove(folder)
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match=r"symbolic|directory"):
+        remove(tmp_path / "link")
+    assert (tmp_path / "outside").exists()
