@@ -13,8 +13,10 @@ COUNTER = itertools.count(1)
 # Deletion is retried: a killed process leaves its cgroup only when it was reaped.
 SWEEP = """
 read -r _
-echo 1 > "$0/cgroup.kill"
-while [ -d "$0" ]; do find "$0" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.01; done
+while [ -d "$0" ]; do
+  echo 1 > "$0/cgroup.kill" # again: who was about to enter is in it now
+  find "$0" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.01
+done
 """
 
 

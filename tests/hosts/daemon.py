@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from tests.hosts.notifications import Notifications
 from tests.hosts.waiting import DEADLINE, wait_until
 
 COUNTER = itertools.count(1)
+LAST_LINES = 15  # of a log that a failure quotes
 
 
 class Daemon:
@@ -25,8 +27,11 @@ class Daemon:
     Several in one host need folders of their own: `Daemon(host, folder="/run/second")`.
     """
 
-    def __init__(self, host: Host, config: Mapping[str, Any] | str = "", folder: str = "") -> None:
+    def __init__(
+        self, host: Host, config: Mapping[str, Any] | str = "", folder: str = "", options: Sequence[str] = ()
+    ) -> None:
         self.host = host
+        self.options = options  # of nsvisord, beside its folders
         self.run_dir = Path(folder or "/run", "nsvisor")
         self.config_dir = Path(folder, "config") if folder else Path("/etc/nsvisor")
         # Where a daemon begins its uid ranges follows from this name: daemons of other test runs seldom meet ours.
@@ -71,14 +76,15 @@ class Daemon:
         environment = {**self.environment, "NOTIFY_SOCKET": self.notifications.address}
         with self.host.path(self.log_file).open("a") as log:
             self.process = self.host.popen(
-                [sys.executable, "-m", "supervisor", *folders],
+                [sys.executable, "-m", "supervisor", *folders, *self.options],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         if ready:
-            wait_until(lambda: self._is_ready() or self._has_ended(), what="READY=1 from nsvisord")
-            assert self._is_ready(), f"nsvisord: ended with {self.process.returncode}:\n{self.log()}"
+            wait_until(lambda: self.is_ready() or self._has_ended(), what="READY=1 from nsvisord")
+            assert self.is_ready(), f"nsvisord: ended with {self.process.returncode}:\n{self.log()}"
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Tell whether the one that runs has said READY=1."""
         return self.notifications is not None and "READY=1" in self.notifications.lines
 
     def _has_ended(self) -> bool:
@@ -125,7 +131,18 @@ class Daemon:
     def wait_ready(self, *names: str, timeout: float = DEADLINE) -> None:
         """Return when all these instances are ready. Raises AssertionError with the command's words."""
         for name in names:
-            self.cli("wait", "instance", name, "--for", "ready", "--timeout", f"{timeout:g}s", check=True)
+            with self.quoted(name):
+                self.cli("wait", "instance", name, "--for", "ready", "--timeout", f"{timeout:g}s", check=True)
+
+    @contextlib.contextmanager
+    def quoted(self, name: str) -> Iterator[None]:
+        """Add what nsvisord and an instance's manager said last to an AssertionError."""
+        try:
+            yield
+        except AssertionError as exc:
+            said = [self.log(), self.cli("logs", name).stdout]
+            last = [line for text in said for line in ("-" * 40, *text.splitlines()[-LAST_LINES:])]
+            raise AssertionError("\n".join((str(exc), *last))) from None
 
     def stop(self) -> int:
         """Stop nsvisord as systemd does, by SIGTERM; networks stay. Return its exit code."""

@@ -16,6 +16,7 @@ from tests.hosts.waiting import DEADLINE
 ROOT = Path(__file__).parents[2]  # the checkout
 OWN_FOLDERS = ("/run/", "/etc/", "/var/lib/")  # what a host has of its own; the rest is the machine's
 DHCP_SCRIPT = Path(__file__).with_name("dhcp-script")
+RULESET = str(Path(__file__).with_name("ruleset"))  # prints what nft lists, as it can be compared
 TRAFFIC = Path(__file__).with_name("traffic.py")
 
 # Own /run; /etc and /var/lib are the machine's with a layer of our own above (written to, never through); own /sys,
@@ -117,13 +118,14 @@ class Host:
         return child
 
     def start(
-        self, argv: Sequence[object], *, until: str = "ready", netns: str = "", stderr: IO[str] | int | None = None
-    ) -> subprocess.Popen[str]:
+        self, argv: Sequence[object], *, until: str = "ready", netns: str = "", stderr: IO[str] | int | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[str]:  # fmt: skip
         """Start a server and return when it has printed a line that begins with `until`.
 
         Raises AssertionError when its output ends before that.
         """
-        process = self.popen(argv, netns=netns, stdout=subprocess.PIPE, stderr=stderr)
+        process = self.popen(argv, netns=netns, stdout=subprocess.PIPE, stderr=stderr, **options)
         assert process.stdout
         for line in process.stdout:
             if line.startswith(until):

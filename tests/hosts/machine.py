@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.hosts.cache import alone_in
 from tests.hosts.host import ROOT, Host
 from tests.hosts.waiting import wait_until
 
@@ -56,33 +57,35 @@ BOOT = (
 )
 
 
-def root_file_system() -> Path:
+def root_file_system(more: tuple[str, ...] = ()) -> Path:
     """Return a root file system of this release with all that nsvisor needs; make it if it is not there.
 
+    `more` are packages beside; with them it is another one, and of both sorts the last is kept.
     Raises AssertionError with mmdebstrap's words; nothing is left behind then.
     """
     release = platform.freedesktop_os_release()
     lines = [line.split() for line in (ROOT / "scripts/packages").read_text().splitlines()]
     packages = sorted({package for _, package, what in (line for line in lines if line[0] != "#") if what == "run"})
-    packages += EXTRA_PACKAGES
+    packages += [*EXTRA_PACKAGES, *more]
     digest = hashlib.sha256(" ".join([release["VERSION_CODENAME"], *packages]).encode()).hexdigest()[:12]
-    root = CACHE / f"root-{digest}"
-    if not root.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.iterdir():
-            shutil.rmtree(old)
-        making = CACHE / f"making-{os.getpid()}"
-        sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob(f"{release['ID']}.sources")]
-        mirrors = [str(source) for source in sources if source.exists() and source.stat().st_size]
-        argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
-        done = subprocess.run(
-            [*argv, release["VERSION_CODENAME"], str(making), *mirrors],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            shutil.rmtree(making, ignore_errors=True)
-            raise AssertionError(f"mmdebstrap: {done.stderr}")
-        making.rename(root)
+    kind = "large" if more else "root"
+    root = CACHE / f"{kind}-{digest}"
+    with alone_in(CACHE):
+        if not root.exists():
+            for old in (*CACHE.glob(f"{kind}-*"), *CACHE.glob(f"making-{kind}-*")):
+                shutil.rmtree(old)
+            making = CACHE / f"making-{kind}-{os.getpid()}"
+            sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob(f"{release['ID']}.sources")]
+            mirrors = [str(source) for source in sources if source.exists() and source.stat().st_size]
+            argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
+            done = subprocess.run(
+                [*argv, release["VERSION_CODENAME"], str(making), *mirrors],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                shutil.rmtree(making, ignore_errors=True)
+                raise AssertionError(f"mmdebstrap: {done.stderr}")
+            making.rename(root)
     return root
 
 
@@ -92,9 +95,9 @@ class Machine:
     A context manager: install into `root`, then `boot`; at the end the plug is pulled.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, packages: tuple[str, ...] = ()) -> None:
         self.host = host
-        host.run(["sh", "-euc", PREPARE, root_file_system()])
+        host.run(["sh", "-euc", PREPARE, root_file_system(packages)])
         self.root = host.path("/run/machine/root")
         self.put_file("/etc/systemd/network/10-uplink.network", UPLINK)
         self.put_file("/etc/resolv.conf", "nameserver 192.168.0.1\n")

@@ -13,9 +13,14 @@ def wait_until_it_listens(monitor: subprocess.Popen[str]) -> None:
     wait_until(lambda: _unread(monitor.pid), what="a monitor's socket")
 
 
-def stop(monitor: subprocess.Popen[str]) -> None:
-    """End a monitor once it has told all that the kernel told it: it sleeps, and nothing waits in its socket."""
+def settle(monitor: subprocess.Popen[str]) -> None:
+    """Return when a monitor has told all that the kernel told it: it sleeps, and nothing waits in its socket."""
     wait_until(lambda: set(_unread(monitor.pid)) == {0} and _sleeps(monitor.pid), what="a monitor's silence")
+
+
+def stop(monitor: subprocess.Popen[str]) -> None:
+    """End a monitor once it has told all."""
+    settle(monitor)
     monitor.terminate()
     monitor.wait(DEADLINE)
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.hosts.cache import alone_in
 from tests.hosts.host import Host
 from tests.hosts.waiting import wait_until
 
@@ -56,17 +57,18 @@ def image() -> tuple[Path, Path]:
             raise Unavailable(f"no {command}; see scripts/packages")
     digest = hashlib.sha256((INIT + LEASE + " ".join(MODULES)).encode()).hexdigest()[:12]
     folder = CACHE / digest
-    if not folder.exists():
-        making = CACHE / f"making-{os.getpid()}"
-        making.mkdir(parents=True)
-        try:
-            _make(making)
-            making.rename(folder)
-        except (subprocess.SubprocessError, OSError) as exc:
-            words = getattr(exc, "stderr", "") or str(exc)
-            raise Unavailable(f"no kernel for a virtual machine: {words.strip()}") from exc
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    with alone_in(CACHE):
+        if not folder.exists():
+            making = CACHE / f"making-{os.getpid()}"
+            making.mkdir(parents=True)
+            try:
+                _make(making)
+                making.rename(folder)
+            except (subprocess.SubprocessError, OSError) as exc:
+                words = getattr(exc, "stderr", "") or str(exc)
+                raise Unavailable(f"no kernel for a virtual machine: {words.strip()}") from exc
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
     return folder / "vmlinuz", folder / "initrd"
 
 

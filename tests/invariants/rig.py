@@ -44,13 +44,14 @@ class Rig:
         instances: Mapping[str, Any] = TWO_TENANTS,
         *,
         uplinks: int = 1,
+        ipv6: bool = False,
         expected: tuple[str, ...] | None = None,
         start: bool = True,
     ) -> None:
         self._stack = contextlib.ExitStack()
         self._expected = tuple(instances) if expected is None else expected
         self._start = start
-        self.topology = Topology(uplinks)
+        self.topology = Topology(uplinks, ipv6=ipv6)
         self.host: Host = self.topology.host
         self.daemon = Daemon(self.host)
         self.run_dir = self.host.path(self.daemon.run_dir)
@@ -88,15 +89,18 @@ class Rig:
         assert found, f"no status of {name}"
         return found
 
-    def ready(self, name: str) -> NetworkInstanceStatus | None:
-        """Return the status of an instance that is ready and has a living manager."""
+    def ready(self, name: str) -> NetworkInstanceStatus:
+        """Return the status of an instance that is ready and has a living manager. Raises AssertionError."""
         status = self.status(name)
-        return status if status.state == State.READY and alive(status.pid) else None
+        assert status.state == State.READY, f"{name} is {status.state}: {status.reason}"
+        assert alive(status.pid), f"{name}'s manager, pid {status.pid}, lives no more"
+        return status
 
     def wait_ready(self, *names: str, timeout: float = DEADLINE) -> None:
         """Return when these instances are ready."""
         for name in names:
-            wait_until(lambda: self.ready(name), timeout, f"{name} ready")  # noqa: B023
+            with self.daemon.quoted(name):
+                wait_until(lambda: self.ready(name), timeout, f"{name} ready")  # noqa: B023
 
     def publisher(self, table: str) -> int:
         """Return the pid of the process that holds a table, as the hub knows it; 0: none."""
@@ -120,13 +124,18 @@ class Rig:
         return self.status(name).pid
 
     def hub(self) -> int:
-        """Return the hub's pid."""
-        return self._pid("bus/hub.lock")
+        """Return the hub's pid. A hub that was born on a full disk has not written it."""
+        with contextlib.suppress(AssertionError):
+            return self._pid("bus/hub.lock")
+        found = [pid for pid in self.host.pids() if b"\0pubsub\0" in command_line(pid) and alive(pid)]
+        assert found, "no hub"
+        return found[0]
 
     def spawner(self) -> int:
         """Return the spawner's pid. Raises AssertionError when there is none."""
         found = [pid for pid in self.host.pids() if b"supervisor.spawner" in command_line(pid).split(b"\0")]
-        spawners = [pid for pid in found if parent(pid) == self.daemon.pid]
+        # A guardian is a fork of it, and nsvisord's child too.
+        spawners = [pid for pid in found if parent(pid) == self.daemon.pid and name_of(pid) != "nsguard"]
         assert spawners, "no spawner"
         return spawners[0]
 
@@ -135,7 +144,9 @@ class Rig:
         return self._pid(f"instances/{name}/dnsmasq.pid")
 
     def _pid(self, file: str) -> int:
-        text = self.host.read_file(self.daemon.run_dir / file).strip()
+        text = ""
+        with contextlib.suppress(FileNotFoundError):  # dnsmasq removes its own before it writes another
+            text = self.host.read_file(self.daemon.run_dir / file).strip()
         assert text.isdecimal(), f"{file}: {text!r}"  # while it is being written
         return int(text)
 
@@ -216,6 +227,13 @@ def alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def parent(pid: int) -> int:

@@ -35,8 +35,11 @@ def rig() -> Iterator[TracedRig]:
         with monitored(made.host) as heard:
             made.daemon.start()
             made.wait_ready(*NAMES)
-            for name in NAMES:  # the kernel tells a second later that a bridge without ports has no carrier
+            for name in NAMES:  # what the kernel does late: a bridge without ports has no carrier, a new link has one
                 wait_until(lambda: "state DOWN" in made.host.sh(f"ip -n {name} link show br0"))  # noqa: B023
+                for netns, link in ((name, "up0"), ("", f"v-{name}")):
+                    multicast = f"ip -6 route show table local type multicast dev {link}"
+                    wait_until(lambda: made.host.sh(multicast, netns=netns), what=f"{link}'s carrier")  # noqa: B023
         made.at_birth = heard["host ip"] + heard["host nft"]
         yield made
         made.daemon.kill()

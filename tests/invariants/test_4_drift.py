@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hosts import wait_until
+from tests.hosts import RULESET, wait_until
 from tests.hosts.topology import OUTSIDE
 from tests.invariants.rig import OUTER_PORT, REPAIR, TWO_TENANTS, Rig, kill
 
@@ -22,7 +22,7 @@ ip -o addr | awk '{{print $2, $3, $4}}' | grep -v fe80 | sort
 ip rule
 ip -4 route show table all
 sysctl -a 2> /dev/null | grep -E '^net.ipv4.(conf.(v-|eth|up0|all|lo|br0).*({SETTINGS})|ip_forward) '
-nft -s list ruleset
+{RULESET}
 """
 FOREIGN = """
 ip link add strange0 type bridge
@@ -133,9 +133,9 @@ def test_inside(rig: Rig, command: str) -> None:
 
 def test_a_flushed_ruleset_is_back(rig: Rig) -> None:
     """As `systemctl restart nftables` does; what is foreign in it is nobody's to bring back."""
-    before = rig.host.sh("nft -s list table inet nsvisor")
+    before = rig.host.sh(f"{RULESET} table inet nsvisor")
     rig.host.sh("nft flush ruleset")
-    wait_until(lambda: rig.host.sh("nft -s list table inet nsvisor", check=False) == before, REPAIR)
+    wait_until(lambda: rig.host.sh(f"{RULESET} table inet nsvisor", check=False) == before, REPAIR)
     assert "other" not in rig.host.sh("nft list tables")
     rig.host.sh("nft add table inet other")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pubsub.topics import NetworkInstanceStatus, State
-from tests.hosts import Host, wait_until
+from tests.hosts import RULESET, Host, wait_until
 from tests.invariants.rig import Rig
 
 INSTANCES = {
@@ -28,11 +28,11 @@ ip rule add pref 7 from 192.0.2.7 lookup 77
 nft add table inet other
 """
 # What a host is: compared with itself. Counters, ages and the kernel's own caches are left out.
-HOST = """
+HOST = f"""
 ip -o link | sed 's/^[0-9]*: //; s/state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//'
 ip -o -4 addr; ip rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all proto 196
 ip neigh show nud permanent
-nft -s list ruleset
+{RULESET}
 ls /run/netns; mount | grep netns/ || true
 find /run/nsvisor | sort
 cd /proc/sys/net/ipv4; grep -r . conf ip_forward 2> /dev/null | sort

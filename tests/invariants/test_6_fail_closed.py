@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pubsub.topics import State
-from tests.hosts import DEADLINE, Capture, wait_until
+from tests.hosts import DEADLINE, RULESET, Capture, wait_until
 from tests.hosts.topology import OUTSIDE
 from tests.invariants.rig import Rig
 
@@ -84,14 +84,14 @@ def test_with_everything_in_place_only_outside_is_reached(rig: Rig) -> None:
 @contextlib.contextmanager
 def flushed(rig: Rig) -> Iterator[None]:
     """Take nft's ruleset away, as `systemctl restart nftables` does, while nobody is there to repair it."""
-    table = rig.host.sh("nft -s list table inet nsvisor")
+    table = rig.host.sh(f"{RULESET} table inet nsvisor")
     os.kill(rig.daemon.pid, signal.SIGSTOP)
     try:
         rig.host.sh("nft flush ruleset")
         yield
     finally:
         os.kill(rig.daemon.pid, signal.SIGCONT)
-    wait_until(lambda: rig.host.sh("nft -s list table inet nsvisor", check=False) == table, what="the table")
+    wait_until(lambda: rig.host.sh(f"{RULESET} table inet nsvisor", check=False) == table, what="the table")
 
 
 def test_without_the_nft_table_nothing_is_reached_and_the_host_goes_on(rig: Rig) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from pubsub.topics import State
-from tests.hosts import wait_until
+from supervisor.backoff import WINDOW
+from tests.hosts import DEADLINE, wait_until
 from tests.invariants.rig import TWO_TENANTS, Rig, alive, finish, kill
 
 FULL = "/var/lib/nsvisor/instances/full"
@@ -116,7 +117,7 @@ def test_a_hung_manager(rig: Rig, app: int) -> None:
 
 
 def test_a_crash_loop(rig: Rig, app: int) -> None:
-    """It is visible, and said to be what it is."""
+    """It is visible, said to be what it is, and said to be over when it is."""
     rig.instances["loop"] = {"subnet": "10.6.0.0/24"}
     rig.configure()
     rig.wait_ready("loop")
@@ -127,6 +128,7 @@ def test_a_crash_loop(rig: Rig, app: int) -> None:
         assert "crash loop" in rig.status("loop").reason
         assert "killed by SIGKILL" in rig.status("loop").last_error
         change_and_wait(rig, "blue", "crash.internal")
+    rig.wait_ready("loop", timeout=WINDOW + DEADLINE)  # nothing else happens to it
     del rig.instances["loop"]
     rig.configure()
     wait_until(lambda: "v-loop" not in rig.host.sh("ip -br link"), what="loop's end")

@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.hosts import DEADLINE
 from tests.scenarios.edge_node import STEPS, EdgeNode
 
-LIMIT = 600  # seconds; eighty are usual
+LIMIT = 10 * DEADLINE  # seconds; eighty are usual
 
 
 @pytest.mark.timeout(LIMIT)

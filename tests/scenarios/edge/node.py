@@ -28,6 +28,7 @@ from tests.scenarios.edge.config import APPS, SECRET_FOLDER, SECRETS, Link
 
 GITHUB, OTHER = "www.github.test", "www.other.test"
 NAMES = {GITHUB: 11, OTHER: 12}  # names outside, with the last number of their addresses
+NAME_TTL = 3600  # seconds: who asked once may use the address until the end, however slow the machine is
 PORT_MAP = "http://192.168.0.2:8080/"  # of app2
 WEB = "tcp port 8080 or tcp port 80"
 TALK = (sys.executable, "-SE", TRAFFIC)
@@ -48,7 +49,7 @@ class EdgeNode:
     """The network and the daemon of the scenario. A context manager; nothing is left behind."""
 
     def __init__(self) -> None:
-        self.topology = Topology(3, ipv6=True, names=NAMES)
+        self.topology = Topology(3, ipv6=True, names=NAMES, name_ttl=NAME_TTL)
         self.host, self.gateway = self.topology.host, self.topology.gateway
         try:
             self.cables: list[Cable] = [*self.topology.uplinks, self.topology.add_served_uplink()]
