@@ -57,8 +57,10 @@ PURE = (
     "supervisor/facts.py",
     "supervisor/firewall.py",
     "supervisor/instances/*.py",
+    "supervisor/kernel_tables.py",
     "supervisor/links.py",
     "supervisor/names.py",
+    "supervisor/passage/*.py",
     "supervisor/plan.py",
     "supervisor/probing/health.py",
     "supervisor/probing/probes.py",
@@ -71,7 +73,7 @@ PURE = (
 # What a pure file may import of ours besides other pure files: their effects go through a parameter, `ns`.
 PURE_BY_PARAMETER = ("nsmanager/items/*.py", "nsmanager/reconcile.py", "supervisor/items.py")
 EFFECTS = frozenset(
-    {"asyncio", "concurrent", "ctypes", "fcntl", "glob", "io", "logging", "multiprocessing", "os", "psutil", "pyroute2"}
+    {"asyncio", "concurrent", "ctypes", "fcntl", "glob", "io", "logging", "multiprocessing", "os", "psutil"}
     | {"random", "secrets", "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading"}
     | {"time", "urllib", "uuid", "zmq"}
 )
