@@ -11,6 +11,7 @@ import pubsub
 from nsmanager.board import KEPT_RECORDS, Board, Records
 from nsmanager.namespace import Namespace
 from nsmanager.place import Place
+from pubsub.attempt import attempt
 from pubsub.topics import DnsQuery, IPFlow, NamespaceConfig, NamespaceOutlook, NamespaceStatus, NetworkInstanceMetrics
 
 FIRST_HELLO = 0.02  # seconds until the bus is asked again after it said no; doubled each time
@@ -25,18 +26,23 @@ async def keep_in_touch(ns: Namespace, place: Place, board: Board) -> None:  # n
     wait = FIRST_HELLO
     while True:
         try:
-            async with pubsub.connect(place.run_dir, agent="nsmanager") as bus, asyncio.TaskGroup() as tasks:
-                tasks.create_task(_follow(bus, place, NamespaceConfig, board.want), name="follow config")
-                tasks.create_task(_follow(bus, place, NamespaceOutlook, board.see), name="follow outlook")
-                tasks.create_task(_tell(bus, place, board), name="tell")
-                tasks.create_task(_pass_on(bus, place, IPFlow, board.flows), name="flows")
-                tasks.create_task(_pass_on(bus, place, DnsQuery, board.queries), name="queries")
+            async with pubsub.connect(place.run_dir, agent="nsmanager") as bus:
+                await attempt(_converse(bus, place, board))  # what fails there must not reach the bus's farewell
         except* (pubsub.BusError, OSError) as group:
             # The hub learns a moment late that the last manager is gone, and what this uid may.
             if wait >= LAST_HELLO:
                 log.warning("bus: %s", "; ".join(str(exc) for exc in group.exceptions))
         await asyncio.sleep(wait)
         wait = min(LAST_HELLO, 2 * wait)
+
+
+async def _converse(bus: pubsub.Bus, place: Place, board: Board) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_follow(bus, place, NamespaceConfig, board.want), name="follow config")
+        tasks.create_task(_follow(bus, place, NamespaceOutlook, board.see), name="follow outlook")
+        tasks.create_task(_tell(bus, place, board), name="tell")
+        tasks.create_task(_pass_on(bus, place, IPFlow, board.flows), name="flows")
+        tasks.create_task(_pass_on(bus, place, DnsQuery, board.queries), name="queries")
 
 
 async def _follow(bus: pubsub.Bus, place: Place, type_: type[T], take: Callable[[T], None]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from nsmanager.board import Board
+from pubsub.attempt import attempt
 from pubsub.topics import NamespaceConfig
 
 FIRST_PAUSE = 0.5  # seconds after which a duty that failed is tried again; doubled each time
@@ -19,7 +20,10 @@ log = logging.getLogger("nsmanager")
 
 
 async def while_wanted(
-    name: str, board: Board, wanted: Callable[[NamespaceConfig], T | None], run: Callable[[T], Awaitable[None]]
+    name: str,
+    board: Board,
+    wanted: Callable[[NamespaceConfig], T | None],
+    run: Callable[[T], Coroutine[Any, Any, None]],
 ) -> None:
     """Run `run(wanted(config))` while that isn't None, anew when it becomes another. Runs until cancelled."""
     changed = board.watch()
@@ -39,14 +43,14 @@ def _wanted(board: Board, wanted: Callable[[NamespaceConfig], T | None]) -> T | 
     return wanted(board.config) if board.config is not None else None
 
 
-async def _keep_trying(name: str, run: Callable[[T], Awaitable[None]], want: T) -> None:
+async def _keep_trying(name: str, run: Callable[[T], Coroutine[Any, Any, None]], want: T) -> None:
     """Run it, again after each failure. Runs until cancelled."""
     loop = asyncio.get_running_loop()
     pause = FIRST_PAUSE
     while True:
         began = loop.time()
         try:
-            await run(want)
+            await attempt(run(want))
         except OSError as exc:
             log.warning("%s: %s", name, exc)
         except Exception:

@@ -26,6 +26,7 @@ from pubsub.wire import ToHub
 GRACE = 5.0  # seconds for a living process whose connection broke to come back
 BEAT_INTERVAL = 10.0  # seconds between two looks whether connections still stand
 SESSIONS_LIMIT = 64  # of one uid without full rights
+RESEND_DELAY = 0.05  # seconds until a client that took no answer is tried again; it waits for that one
 log = logging.getLogger("pubsub.hub")
 
 Send = Callable[[bytes, bytes], bool]  # (route, message) -> taken; raises PeerGone
@@ -51,6 +52,8 @@ class Broker:
         self._owners = Owners(acl, store, self._watcher, self._readers)
         self._status = Status(self._readers, rates)
         self._awake: dict[Session, None] = {}
+        self._unsent: dict[bytes, bytes] = {}  # answers to clients without a session that took nothing then, by route
+        self._resend_at = 0.0  # monotonic
         self._beat_at = time.monotonic() + BEAT_INTERVAL
 
     def load(self) -> None:
@@ -92,6 +95,10 @@ class Broker:
         """Tell every client what it can take now."""
         now = time.monotonic()
         self._store.commit()
+        if self._unsent and self._resend_at <= now:
+            unsent, self._unsent = self._unsent, {}
+            for route, message in unsent.items():
+                self._send_message_alone(route, message)
         for session in tuple(self._awake):
             if session.lost_at:
                 del self._awake[session]
@@ -102,7 +109,8 @@ class Broker:
 
     def next_retry(self) -> float | None:
         """Find when to `pump` again (monotonic); None: not before something comes in."""
-        return min((session.retry_at for session in self._awake), default=None)
+        times = [session.retry_at for session in self._awake]
+        return min([*times, self._resend_at] if self._unsent else times, default=None)
 
     def tick(self) -> None:
         """Do what is due by time; called about once a second."""
@@ -137,8 +145,15 @@ class Broker:
         self._send_alone(route, wire.Greeting(wire.VERSION, self.epoch))
 
     def _send_alone(self, route: bytes, frame: wire.Frame) -> None:
+        """Answer a client that has no session; where it takes nothing now, a little later."""
+        self._send_message_alone(route, wire.encode(frame))
+
+    def _send_message_alone(self, route: bytes, message: bytes) -> None:
+        self._unsent.pop(route, None)
         try:
-            self._send(route, wire.encode(frame))
+            if not self._send(route, message):
+                self._unsent[route] = message
+                self._resend_at = time.monotonic() + RESEND_DELAY
         except PeerGone:
             return
 

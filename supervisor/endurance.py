@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from pubsub.attempt import attempt
 
 log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds until a part that failed begins anew
 
 
-async def endure(what: str, work: Callable[[], Awaitable[None]]) -> None:
+async def endure(what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Do some work; when it fails say so, and begin anew a little later. Returns when the work does."""
     while True:
         with spared(what):
-            await work()
+            await attempt(work())
             return
         await asyncio.sleep(PAUSE)
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 
 import pubsub
 from nsmanager.namespace import Namespace
+from pubsub.attempt import attempt
 from pubsub.topics import AppNetworkStatus, InstanceType, NamespaceConfig, NamespaceStatus, NetworkInstanceConfig
 from supervisor.apps import Apps, own_order
 from supervisor.attaching import Attachments
@@ -209,7 +210,7 @@ class Supervisor:
                 began = time.monotonic()
                 passed = False
                 with spared("host"):  # what stands goes on, and the next pass may succeed
-                    await self.converge()
+                    await attempt(self.converge())
                     passed = True
                 self.trouble = "" if passed else "the last pass over the host failed; see the log of nsvisord"
                 self.ready.set()

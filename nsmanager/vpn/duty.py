@@ -22,6 +22,7 @@ from nsmanager.vpn.esp import kernel_has_esp
 from nsmanager.vpn.messages import connection
 from nsmanager.vpn.secrets import AUTHORITY, CERTIFICATE, KEY, SECRET, secret_file
 from nsmanager.vpn.words import meaning
+from pubsub.attempt import attempt
 from pubsub.topics import NamespaceOutlook, NamespaceTunnel, TunnelStatus
 
 LOOK = 5.0  # seconds between two looks at what passed; what happens is heard at once
@@ -42,7 +43,7 @@ async def keep_tunnels(ns: Namespace, place: Place, board: Board) -> None:  # no
             tunnels.stirred.clear()
             continue
         try:
-            await tunnels.converse()
+            await attempt(tunnels.converse())
         except* OSError as group:
             absent = isinstance(group.exceptions[0], FileNotFoundError | ConnectionRefusedError)
             tunnels.lose("charon doesn't run" if absent else f"charon doesn't answer: {group.exceptions[0]}")

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pubsub
+from pubsub import wire
 from pubsub.acl import Acl, Peer
 from pubsub.hub_broker import Broker, PeerGone
 from pubsub.hub_rates import Rates
@@ -114,6 +115,7 @@ class Hub:
         """Tell what can be told, without waiting for back-off."""
         for session in self.broker.sessions.values():
             session.retry_at = 0.0
+        self.broker._resend_at = 0.0
         self.broker.pump()
 
 
@@ -231,6 +233,38 @@ def test_every_reader_ends_with_the_writers_exact_table(steps: list[tuple[str, i
             for step in steps:
                 await world.do(step)
             await world.end()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("last", ["goodbye", "greeting", "refused"])
+def test_an_answer_that_finds_no_room_comes_later(tmp_path: Path, last: str) -> None:
+    async def run() -> None:
+        hub = Hub(tmp_path)
+        bus = pubsub.Bus("reader", lambda receiver: Queues(hub, receiver))
+        link = hub.links[next(iter(hub.links))]
+
+        def ask(frame: wire.Frame) -> None:
+            hub.broker.receive(link.route, SELF, wire.encode(frame))
+
+        hub.step(link)
+        ask(wire.Hello(wire.VERSION, "reader", "client"))
+        hub.pump()
+        assert not hub.send(link.route, b"")  # a greeting and a welcome: there is no room
+        match last:
+            case "goodbye":
+                ask(wire.Bye())
+            case "greeting":
+                hub.broker.greet(link.route)
+            case "refused":
+                ask(wire.Hello(wire.VERSION + 1, "reader", "client"))
+        link.to_client.clear()
+        assert hub.broker.next_retry() is not None
+        hub.pump()
+        assert [decode_to_client(message).__class__.__name__.lower() for message in link.to_client] == [last]
+        assert hub.broker.next_retry() is None
+        await bus.close()
+        hub.broker.close()
 
     asyncio.run(run())
 
