@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 
 from nsmanager.items.nftables import NftTable
+from nsmanager.items.route import Route
 from nsmanager.namespace import Namespace, NftError
 from nsmanager.reconcile import Report, adjust, reconcile
 from pubsub.topics import NetworkInstanceStatus
 from supervisor.conntrack import Stuck, forget_flows, unbound
-from supervisor.facts import Facts
+from supervisor.facts import Facts, Uplink
 from supervisor.items import HOST_KINDS
 from supervisor.kernel import BRIDGE_FILTER, has_bridge_vlans, load_bridge_filter, needs_bridge_filter
 from supervisor.observe import gather, refresh
@@ -65,8 +66,13 @@ class HostSide:
     async def plan_anew(
         self, wanted: Wanted, lots: Mapping[str, Lot], stands: Collection[str], ports: Ports, lent: Lent
     ) -> None:
-        """Look at everything, and plan everything."""
-        self.facts = await self.look(stands, ports, lent)
+        """Look at everything, and plan everything.
+
+        What became of an uplink in use is acted upon at once, as `steer` does: the rest takes a while to be made.
+        """
+        facts = await self.look(stands, ports, lent)
+        await self._act_on(facts.uplinks, wanted, lots)
+        self.facts = msgspec.structs.replace(facts, health=self.prober.health(), present=self.present)
         if not BRIDGE_FILTER.exists() and any(map(needs_bridge_filter, wanted.instances.values())):
             load_bridge_filter()
         if any(app.vlan for config in wanted.instances.values() for app in config.apps.values()):
@@ -85,22 +91,28 @@ class HostSide:
         Returns whether one changed; then a pass over the rest should follow.
         """
         async with self.lock:
-            uplinks = refresh(self._ns, self.plan.used, self.sysctls.originals)
-            health = self.prober.health()
-            known = {uplink.ifname for uplink in self.plan.used}
-            before = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname in known}
-            if self.plan.table is None or (uplinks == before and health == self.facts.health):
-                return False
-            others = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname not in known}
-            self.facts = msgspec.structs.replace(
-                self.facts, uplinks=others | uplinks, health=health, present=self.present
-            )
-            old, new = self.plan, plan(wanted, self.facts, lots, self.plan)
-            if new.table is not None and new.table != old.table:
-                await self._bind(new.table)
-            self._probe(new, wanted)
-            self._settle(new)
-            await self.forget(unbound(old, new))
+            return await self._act_on(refresh(self._ns, self.plan.used, self.sysctls.originals), wanted, lots)
+
+    async def _act_on(self, found: Mapping[str, Uplink], wanted: Wanted, lots: Mapping[str, Lot]) -> bool:
+        """Act on what is found of the uplinks in use, when it isn't as before."""
+        known = {uplink.ifname for uplink in self.plan.used}
+        before = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname in known}
+        others = {ifname: uplink for ifname, uplink in self.facts.uplinks.items() if ifname not in known}
+        uplinks = {ifname: uplink for ifname, uplink in found.items() if ifname in known}
+        health = self.prober.health()
+        if self.plan.table is None or (uplinks == before and health == self.facts.health):
+            return False
+        self.facts = msgspec.structs.replace(self.facts, uplinks=others | uplinks, health=health, present=self.present)
+        old, new = self.plan, plan(wanted, self.facts, lots, self.plan)
+        if usable(uplinks) - usable(before):
+            await self._make_routes(old, new)  # the way is there before somebody is sent on it
+        if new.table is not None and new.table != old.table:
+            await self._bind(new.table)
+        if usable(before) - usable(uplinks):
+            await self._make_routes(new)  # who has no other way is told so, and not left without a word
+        self._probe(new, wanted)
+        self._settle(new)
+        await self.forget(unbound(old, new))
         return True
 
     async def _bind(self, table: NftTable) -> None:
@@ -110,6 +122,11 @@ class HostSide:
                 await table.replace(self._ns, old)
             except NftError as exc:
                 log.warning("host: instances can't be moved at once: %s", exc)
+
+    async def _make_routes(self, *plans: Plan) -> None:
+        """Make the routes of the plans at once, and no others; of the same in several the last one's."""
+        routes = {item.key: item for one in plans for item in one.items if type(item) is Route}
+        _tell(await adjust(self._ns, tuple(routes.values()), (Route,)))
 
     def _probe(self, new: Plan, wanted: Wanted) -> None:
         """Probe the uplinks that may be used."""
@@ -155,8 +172,7 @@ class HostSide:
         self.sysctls.restore(self._ns, planned.borrowed)
         errors = tuple((item.key, text) for item, text in unnoted)
         self.report = Report(rest.done + table.done, rest.errors + table.errors + errors)
-        for change in self.report.done:
-            log.info("host: %s", str(change).partition("\n")[0])
+        _tell(self.report)
         for _, text in set(self.report.errors) - set(before.errors):
             log.error("host: %s", text)
 
@@ -166,3 +182,14 @@ class HostSide:
             return ()
         others = {item.key for owner, links in self.plan.links.items() if owner != name for item in links}
         return tuple(text for key, text in self.report.errors if key not in others)
+
+
+def usable(uplinks: Mapping[str, Uplink]) -> set[str]:
+    """Return the ifnames of those by which a packet could leave now."""
+    return {ifname for ifname, uplink in uplinks.items() if not uplink.trouble}
+
+
+def _tell(report: Report) -> None:
+    """Log each change as the command that was done."""
+    for change in report.done:
+        log.info("host: %s", str(change).partition("\n")[0])

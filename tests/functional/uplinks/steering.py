@@ -1,6 +1,7 @@
 """Runs in a host with eth0 and eth1, without nsvisord: who else than the fast path could move an instance here?
 
-Prints one JSON object: where red is bound to before eth0 goes down, after it and after another look.
+`steering.py steer|pass`: acts on events only, or plans all anew and leaves the rest undone. Prints a line of JSON at
+the start and after each line that it reads, when something happened to the uplinks.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -25,24 +27,31 @@ WANTED = Wanted(
 LOTS = {"red": Lot(1, SUBNET), "blue": Lot(2, SUBNET)}
 
 
-async def main() -> None:
-    """Plan and make the host's side once, then let only `steer` act."""
+async def main(how: str) -> None:
+    """Plan and make the host's side once, then let only one thing act."""
     async with Namespace() as ns:
         host = HostSide(Path("/run"), ns, {})
         await host.plan_anew(WANTED, LOTS, (), {}, {})
         await host.reconcile()
         assert not host.report.errors, host.report.errors
-        found: dict[str, object] = {"before": bound()}
-        take_down("eth0")
-        found["moved"] = await host.steer(WANTED, LOTS)
-        found["after"] = bound()
-        found["again"] = await host.steer(WANTED, LOTS)
-        print(json.dumps(found))
+        moved = True
+        while True:
+            print(json.dumps({"moved": moved, "bound": bound(), "ways": ways()}), flush=True)
+            if not sys.stdin.readline():
+                return
+            if how == "steer":
+                moved = await host.steer(WANTED, LOTS)
+            else:
+                await host.plan_anew(WANTED, LOTS, (), {}, {})
 
 
-def take_down(ifname: str) -> None:
-    """Set a link down, as an administrator does."""
-    subprocess.run(["ip", "link", "set", ifname, "down"], check=True)
+def ways() -> list[str]:
+    """Return the uplinks that have a default route in their own tables, as the kernel has them."""
+    listing = subprocess.run(
+        ["ip", "-j", "route", "show", "table", "all", "type", "unicast", "default"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    return sorted({one["dev"] for one in json.loads(listing) if one.get("table", "main") != "main"})
 
 
 def bound() -> dict[str, int]:
@@ -55,4 +64,4 @@ def bound() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1]))
