@@ -139,7 +139,8 @@ class Rig:
 
     def fetch(self, app: str, url: str) -> str:
         """Return a page as an app gets it. Raises AssertionError with curl's words when it gets none."""
-        return self.run(app, "curl", "-sSf", "--max-time", f"{DEADLINE:g}", url).strip()
+        with self.daemon.quoted(app.partition("/")[0]):
+            return self.run(app, "curl", "-sSf", "--max-time", f"{DEADLINE:g}", url).strip()
 
     def asker(self, app: str, patience: float = DEADLINE) -> str:
         """Return as whom `outside` sees an app now, or curl's words."""
