@@ -30,6 +30,7 @@ CHARON_RETRY = 0.2  # seconds between two tries to reach charon, while there is 
 FIRST_PAUSE = 1.0  # seconds after a failed start of a tunnel until the next; doubled each time
 LAST_PAUSE = 15.0  # seconds
 KIND = "ipsec"
+IPV4 = 4
 
 log = logging.getLogger("nsmanager")
 
@@ -169,7 +170,8 @@ class _Tunnels:
     async def _follow_uplink(self) -> None:
         """Have the tunnels set up anew by another uplink: the new one first, then the old one ends.
 
-        Packets go by the new uplink already; the peer answers to the old address until it is told.
+        Packets go by the new uplink already; the peer answers to the old address until it is told. Addresses of the
+        protocol that a tunnel doesn't go over come and go without it.
         """
         before, now = self._outlook, self._board.outlook
         if not now.uplink or now == before:
@@ -178,7 +180,10 @@ class _Tunnels:
         if not before.uplink:
             return
         log.info("tunnels: the uplink is %s now", now.uplink)
+        wanted = self._wanted
         for name, association in await self._charon.list():
+            if name in wanted and _ours(before, wanted[name]) == _ours(now, wanted[name]):
+                continue
             if reading.established(association):
                 with contextlib.suppress(Refusal):  # it is gone meanwhile
                     await self._charon.ask("rekey", {"ike-id": reading.word(association, "uniqueid"), "reauth": "yes"})
@@ -257,6 +262,11 @@ class _Tunnels:
                 elif kind == "child-updown" and "up" in message:
                     self._errors.pop(name, None)
         self.stirred.set()
+
+
+def _ours(outlook: NamespaceOutlook, tunnel: NamespaceTunnel) -> tuple[object, ...]:
+    """Return by which uplink and with which addresses a tunnel's peer may know us."""
+    return outlook.uplink, outlook.external if tunnel.remote.ip.version == IPV4 else outlook.external6
 
 
 def _words(networks: tuple[object, ...]) -> str:

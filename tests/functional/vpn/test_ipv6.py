@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.vpn.world import APP, PAGE, SECRET, SECRETS, World, instance
-from tests.hosts import Topology
+from tests.hosts import Topology, wait_until
 from tests.hosts.cloud import Cloud
 
 LAN6 = "fd00:c1"
@@ -59,3 +59,21 @@ def test_nothing_of_ipv6_goes_around_a_tunnel(world6: World) -> None:
     for address in ("2001:db8:ffff::1", "2001:db8:1::1"):
         done = world6.host.run(["ping", "-c", "1", "-w", "2", address], netns="over6", check=False)
         assert done.returncode, done.stdout
+
+
+def test_a_tunnel_is_set_up_anew_for_an_address_of_the_protocol_that_it_goes_over(world6: World) -> None:
+    def known(name: str) -> set[str]:
+        return {tunnel["initiator-spi"] for tunnel in world6.clouds[name].tunnels()}
+
+    for name in CLOUDS:
+        world6.wait_up(name)
+    before = {name: known(name) for name in CLOUDS}
+    world6.host.sh("ip addr add 2001:db8:1::77/64 dev eth1 nodad")
+    wait_until(lambda: known("over6").isdisjoint(before["over6"]), what="the tunnel over IPv6 is another one")
+    world6.wait_up("over6")
+    assert known("over4") == before["over4"]
+    world6.host.sh("ip addr add 192.168.1.77/24 dev eth1")
+    wait_until(lambda: known("over4").isdisjoint(before["over4"]), what="the tunnel over IPv4 is another one")
+    for name in CLOUDS:
+        world6.wait_up(name)
+        assert world6.fetch(f"{name}/web", PAGE) == f"{name} to {APP}"
