@@ -57,7 +57,7 @@ def cpu(pid: int) -> float:
 def connections(rig: Rig) -> float:
     """Return the connections a second."""
     began = time.monotonic()
-    rig.free.run([*PYTHON, TALK, "connections", HOST, PORT, CONNECTIONS])
+    rig.free.run([*PYTHON, TALK, "connections", HOST, PORT, CONNECTIONS, "any"])
     return CONNECTIONS / (time.monotonic() - began)
 
 

@@ -44,14 +44,16 @@ def answer(address: str, port: str) -> None:
                         one.close()
 
 
-def connections(address: str, port: str, count: str) -> None:
+def connections(address: str, port: str, count: str, ports: str = "own") -> None:
     """Make so many TCP connections, one after the other: each sends, reads its answer, closes; every third resets.
 
-    None has the ports of one before it: that would mostly be another connection to conntrack, but not always.
+    None has the port of one before it, which would mostly be another connection to conntrack, but not always; unless
+    `ports` is `any`: then the kernel chooses them, and this can be called again at once.
     """
     first = FIRST_PORT + (10_000 if ":" in address else 0)
     for number in range(int(count)):
-        with socket.create_connection((address, int(port)), source_address=("", first + number)) as conn:
+        own = first + number if ports == "own" else 0
+        with socket.create_connection((address, int(port)), source_address=("", own)) as conn:
             data = b"x" * (1 + number % 700)
             conn.sendall(data)
             left = len(data)
