@@ -15,7 +15,7 @@ from typing import Any, Self
 from tests.hosts import RULESET, Daemon, Host, connect, wait_until
 from tests.hosts.host import TRAFFIC
 from tests.hosts.topology import OUTSIDE
-from tests.invariants.rig import TCP_PORT, UDP_PORT, Rig, alive, finish, name_of
+from tests.invariants.rig import TCP_PORT, UDP_PORT, Rig, alive, command_line, finish, name_of
 
 RATE = 400  # datagrams a second of each stream
 CONNECTION_PORT = 9020
@@ -239,8 +239,13 @@ class System:
         return {**found, "files": files.splitlines(), "processes": self._processes(), "namespaces": self._namespaces()}
 
     def _processes(self) -> list[str]:
-        """Return the names of all processes of the host."""
-        return sorted(filter(None, map(name_of, self.rig.host.pids())))
+        """Return the names of all processes of the host, of Python's the command lines but for numbers."""
+        found = []
+        for pid in self.rig.host.pids():
+            name = name_of(pid)
+            words = command_line(pid).replace(b"\0", b" ").decode() if name.startswith("python") else ""
+            found.append(re.sub(r"\d+", "N", words).strip() or name)
+        return sorted(filter(None, found))
 
     def _namespaces(self) -> list[str]:
         """Return how many namespaces of each kind processes of the host are in."""
@@ -252,9 +257,12 @@ class System:
         return [f"{kind} {len(found)}" for kind, found in inodes.items()]
 
     def by_role(self) -> dict[str, int]:
-        """Return the pids of those that live long."""
+        """Return the pids of those that live long; a manager that couldn't be noted on a full disk is noted later."""
         pids = {"hub": self.rig.hub(), "nsvisord": self.rig.daemon.pid, "spawner": self.rig.spawner()}
-        return pids | {f"manager of {name}": self._recorded(name) for name in STEADY}
+        for name in STEADY:
+            known = f"the record of {name}'s manager"
+            pids[f"manager of {name}"] = wait_until(lambda: self._recorded(name), what=known)  # noqa: B023
+        return pids
 
     def descriptors(self) -> dict[str, int]:
         """Return how many descriptors the long-lived processes hold."""
