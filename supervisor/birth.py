@@ -11,9 +11,10 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from supervisor import mounts, rights, syscalls
 from supervisor.folders import opened, owned
@@ -33,14 +34,15 @@ def make_namespace(name: str, uid_base: int, uid_count: int) -> int:
 
     Raises FileExistsError when there is a pin of that name already. Leaves nothing behind on failure.
     """
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        _hold_new_namespace(uid_base, reader, writer)
-    os.close(writer)  # so that the child's death ends the wait
+        ours.close()  # so that its end is seen
+        _hold_new_namespace(uid_base, theirs)
+    theirs.close()  # so that the child's death ends the wait
     try:
-        ready, _, _ = select.select([reader], [], [], UNSHARE_TIMEOUT)
-        error = os.read(reader, 4) if ready else b""
+        ready, _, _ = select.select([ours], [], [], UNSHARE_TIMEOUT)
+        error = ours.recv(4) if ready else b""
         if len(error) != 4 or error != bytes(4):
             number = int.from_bytes(error, "little") or errno.ETIMEDOUT
             raise OSError(number, f"namespace {name}: unshare: {os.strerror(number)}")
@@ -48,7 +50,7 @@ def make_namespace(name: str, uid_base: int, uid_count: int) -> int:
             Path(f"/proc/{pid}/{kind}").write_text(f"0 {uid_base} {uid_count}\n")
         return pin(name, f"/proc/{pid}/ns/net")
     finally:
-        os.close(reader)
+        ours.close()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
@@ -135,11 +137,10 @@ def open_pin(name: str) -> int:
     return fd
 
 
-def _hold_new_namespace(uid_base: int, reader: int, writer: int) -> None:
-    """In the throwaway child: make the namespaces, tell, and wait to be killed. Never returns."""
+def _hold_new_namespace(uid_base: int, spawner: socket.socket) -> NoReturn:
+    """In the throwaway child: make the namespaces, tell, and wait until the spawner has taken them or died."""
     number = 0
     try:
-        os.close(reader)
         _unshare_as(uid_base)
         _forbid_ipv6()
     except OSError as exc:
@@ -147,9 +148,8 @@ def _hold_new_namespace(uid_base: int, reader: int, writer: int) -> None:
     except BaseException:  # noqa: BLE001  # nothing of the spawner's stack may run in this child
         number = errno.EPERM
     try:
-        os.write(writer, number.to_bytes(4, "little"))
-        while True:
-            signal.pause()
+        spawner.send(number.to_bytes(4, "little"))
+        spawner.recv(1)
     finally:
         os._exit(1)
 

@@ -228,26 +228,27 @@ def _between(spawner: socket.socket, namespaces: int, live: Callable[[Callable[[
 
 
 def _namespace_of_child(prepare: Callable[[], None]) -> int:
-    """Let a throwaway child make itself a mount namespace. Returns a descriptor of that."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    """Let a throwaway child make itself a mount namespace. Returns a descriptor of that. The child outlives nobody."""
+    ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         try:
+            ours.close()  # so that its end is seen
             prepare()
-            os.write(writer, b"\0")
-            signal.pause()
+            theirs.send(b"\0")
+            theirs.recv(1)  # until the namespace was taken, or the spawner died
         except BaseException as exc:  # noqa: BLE001  # nothing of the stack above may run in this child
-            os.write(writer, _words(exc).encode())
+            theirs.send(_words(exc).encode())
         finally:
             os._exit(0)
-    os.close(writer)
+    theirs.close()
     try:
-        error = os.read(reader, 4096)
+        error = ours.recv(REPORT_LIMIT)
         if error != b"\0":
             raise birth.BirthError(f"the managers' root: {error.decode()}")
         return os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.close(reader)
+        ours.close()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
