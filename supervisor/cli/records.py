@@ -101,12 +101,12 @@ async def _print(run_dir: Path, type_: type[Any], instance: str, printer: Printe
 
 async def _last_number(bus: Any, type_: type[Any], instance: str) -> int | None:
     """Return the number of a stream's last record; None: there is no stream. Raises CliError: no such instance."""
-    from pubsub.topics import NamespaceStatus, TableStatus
+    from pubsub.topics import NetworkInstanceStatus, TableStatus
     from supervisor.cli.reading import read_table
 
-    tables = (await read_table(bus, TableStatus, "hub")).table
-    if f"nsmanager/{instance}/{NamespaceStatus.__name__}" not in tables:
+    if instance not in (await read_table(bus, NetworkInstanceStatus, "supervisor")).table:
         raise CliError(f"no instance {instance}; see `nsvisor get instances`", NOT_FOUND)
+    tables = (await read_table(bus, TableStatus, "hub")).table
     stream = tables.get(f"nsmanager/{instance}/{type_.__name__}")
     return stream.sequence if stream is not None and stream.keys else None
 
