@@ -149,6 +149,8 @@ class Namespace:
             return None
         try:
             return " ".join(os.read(fd, SYSCTL_SIZE).decode().split())
+        except FileNotFoundError:  # its link went, or has another name, since it was opened
+            return None
         finally:
             os.close(fd)
 

@@ -41,7 +41,8 @@ def test_drift_is_repaired(rig: Rig, planned: str) -> None:
     for command in BY_HAND:
         rig.inside(command)
         wait_until(lambda: rig.state() == planned, REPAIR, command)
-    assert " ERROR " not in rig.log()
+    errors = [line for line in rig.log().splitlines() if " ERROR " in line]
+    assert [line for line in errors if "No such device" not in line] == []  # but of a link that just lost its name
 
 
 def test_a_restarted_manager_and_an_unchanged_config_write_nothing(rig: Rig, planned: str) -> None:
