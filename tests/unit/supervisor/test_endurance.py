@@ -55,6 +55,28 @@ def test_who_is_cancelled_begins_nothing_anew() -> None:
     asyncio.run(run())
 
 
+def test_who_is_cancelled_while_its_work_fails_begins_nothing_anew() -> None:
+    async def run() -> None:
+        begun, tries = asyncio.Event(), []
+
+        async def work() -> None:
+            tries.append(1)
+            begun.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                raise FULL
+
+        task = asyncio.create_task(endure("work", work))
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled()
+        assert tries == [1]
+
+    asyncio.run(run())
+
+
 def test_the_hosts_trouble_is_one_line_and_a_defect_has_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         with spared("logs"):
