@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -31,6 +32,7 @@ __all__ = ["Namespace", "NftError"]
 
 SLICE = 0.01  # seconds of a turn
 PROC_SYS = "/proc/sys/"
+SYS = "/sys/"
 SYSCTL_SIZE = 4096  # bytes of the longest value
 RTM_GETLINK = 18
 IFLA_IFNAME = 3
@@ -157,6 +159,19 @@ class Namespace:
     def write_sysctl(self, key: str, value: str) -> None:
         """Set a sysctl. Raises OSError."""
         Path(_sysctl_path(key)).write_text(value)
+
+    def read_attribute(self, path: str) -> str | None:
+        """Return a file of sysfs(5), by its path below /sys; None when there is none, or its link went meanwhile."""
+        try:
+            return Path(SYS + path).read_text().rstrip("\n")
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+            return None
+
+    def write_attribute(self, path: str, value: str) -> None:
+        """Write a file of sysfs(5), by its path below /sys. Raises OSError."""
+        Path(SYS + path).write_text(value)
 
     def read_file(self, path: Path) -> str | None:
         """Return a file's text; None when there is none."""

@@ -42,6 +42,7 @@ from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import LINK_GROUP
 from nsmanager.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, attributes, nested, number, text, u32
 from supervisor.birth import NETNS_DIR
+from supervisor.packet_steering import PacketSteering
 
 if TYPE_CHECKING:
     from nsmanager.namespace import Namespace
@@ -221,4 +222,6 @@ class NetdevTable(NftTable, frozen=True):
 
 
 # Of these the host may hold items of ours; the order is of no matter.
-HOST_KINDS: tuple[type[Item], ...] = (Veth, Address, Route, Rule, LocalRule, Neighbour, Sysctl, NftTable, NetdevTable)
+HOST_KINDS: tuple[type[Item], ...] = (
+    Veth, Address, Route, Rule, LocalRule, Neighbour, Sysctl, PacketSteering, NftTable, NetdevTable
+)  # fmt: skip

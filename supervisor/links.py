@@ -16,6 +16,7 @@ from nsmanager.reconcile import Item
 from pubsub.topics import NamespaceLink
 from supervisor.items import Veth
 from supervisor.names import TABLE_LINKS, UPLINK_IFNAME, host_end
+from supervisor.packet_steering import PacketSteering
 
 
 class LinkPlan(msgspec.Struct, frozen=True):
@@ -29,12 +30,15 @@ class LinkPlan(msgspec.Struct, frozen=True):
 
 
 @functools.lru_cache(maxsize=8192)
-def link_items(link: LinkPlan, *, forced6: bool, taken: bool = False) -> tuple[Item, ...]:
-    """Return the host's side of one instance's link; where its name is `taken`, only the link, which is refused."""
-    return tuple(_link_items(link, forced6=forced6))[: 1 if taken else None]
+def link_items(link: LinkPlan, *, forced6: bool, processors: int = 0, taken: bool = False) -> tuple[Item, ...]:
+    """Return the host's side of one instance's link; where its name is `taken`, only the link, which is refused.
+
+    `processors`: a bit for each that its packets are spread over; 0: they aren't.
+    """
+    return tuple(_link_items(link, processors, forced6=forced6))[: 1 if taken else None]
 
 
-def _link_items(link: LinkPlan, *, forced6: bool) -> Iterator[Item]:
+def _link_items(link: LinkPlan, processors: int, *, forced6: bool) -> Iterator[Item]:
     ifname, inner = host_end(link.name), link.inner
     yield Veth(
         ifname=ifname,
@@ -49,6 +53,8 @@ def _link_items(link: LinkPlan, *, forced6: bool) -> Iterator[Item]:
     yield Sysctl(f"net.ipv4.conf.{ifname}.src_valid_mark", "1")
     yield Sysctl(f"net.ipv4.conf.{ifname}.rp_filter", "1")
     yield Sysctl(f"net.ipv4.conf.{ifname}.send_redirects", "0")
+    if processors:
+        yield PacketSteering(ifname, processors)
     yield Address(ifname=ifname, address=link.host_end)
     yield Route(to=IPv4Network(inner.address.ip), table=TABLE_LINKS, dev=ifname)
     if link.host_end6 is None or inner.address6 is None or inner.mac is None:

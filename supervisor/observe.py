@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08  # if_addr.h: not usable yet, or n
 RTA_MULTIPATH = 9
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, hops, index
 SCOPE_UNIVERSE = 0
+CPU_LIST = re.compile(r"(\d+)(?:-(\d+))?")  # as 2-3,8; see cpuset(7)
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -66,6 +68,7 @@ async def gather(
         ports,
         lent,
         tables=read_tables(ns, borrowed),
+        processors=read_processors(ns),
         ipv6=ns.read_sysctl("net.ipv6.conf.all.disable_ipv6") is not None,
         forced6=ns.read_sysctl("net.ipv6.conf.all.force_forwarding") is not None,
         forwarded6=(borrowed.get(FORWARDING6) or ns.read_sysctl(FORWARDING6)) == "1",
@@ -78,6 +81,18 @@ def read_tables(ns: Namespace, borrowed: Mapping[str, str]) -> Tables:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     sizes = {name: int(value) for name, value in found.items() if value}
     return Tables(sizes, ours=OF_THE_FIRST in sizes, memory=memory)
+
+
+def read_processors(ns: Namespace) -> int:
+    """Return a bit for each processor that packets may be spread over; 0: there is one only.
+
+    The kernel itself leaves out those that are set apart (rps_cpumask_housekeeping() in net/core/net-sysfs.c).
+    """
+    usable = os.sched_getaffinity(0)
+    for kind in ("isolated", "nohz_full"):
+        for first, last in CPU_LIST.findall(ns.read_attribute(f"devices/system/cpu/{kind}") or ""):
+            usable -= set(range(int(first), int(last or first) + 1))
+    return sum(1 << number for number in usable) if len(usable) > 1 else 0
 
 
 def refresh(ns: Namespace, uplinks: Iterable[Uplink], borrowed: Mapping[str, str]) -> dict[str, Uplink]:

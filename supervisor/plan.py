@@ -209,9 +209,10 @@ def plan(wanted: Wanted, facts: Facts, lots: Mapping[str, Lot], before: Plan | N
     ways = all_ways(used, linked.values())
     ipv6 = any(instance.place.inner_end6 for instance in linked.values())
     pools = (wanted.settings.link_pool, *((wanted.settings.link_pool6,) if ipv6 else ()))
+    processors = facts.processors if wanted.settings.packet_steering else 0
     taken = {name for name in linked if host_end(name) in facts.uplinks}  # the link of that name is somebody else's
     links = {
-        name: link_items(linked[name].link, forced6=facts.forced6, taken=name in taken)
+        name: link_items(linked[name].link, forced6=facts.forced6, processors=processors, taken=name in taken)
         for name in linked
         if name in facts.namespaces
     }

@@ -15,6 +15,7 @@ from nsmanager.item import Item
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.namespace import Namespace
 from supervisor.files import read_or_none, write_atomically
+from supervisor.packet_steering import PacketSteering
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,18 @@ TOLD = ("forwarding", "rp_filter")  # of a change of these the kernel tells by i
 
 
 def changed_unheard(ns: Namespace, plan: Iterable[Item]) -> bool:
-    """Tell whether a sysctl isn't as planned that no event tells of."""
+    """Tell whether something isn't as planned that no event tells of: most sysctls, and how links are steered."""
     return any(
-        (value := ns.read_sysctl(item.name)) is not None
-        and not item.matches(msgspec.structs.replace(item, value=value))
+        item.is_lost(ns)
+        if isinstance(item, PacketSteering)
+        else isinstance(item, Sysctl) and not item.name.endswith(TOLD) and _is_changed(ns, item)
         for item in plan
-        if isinstance(item, Sysctl) and not item.name.endswith(TOLD)
     )
+
+
+def _is_changed(ns: Namespace, item: Sysctl) -> bool:
+    value = ns.read_sysctl(item.name)
+    return value is not None and not item.matches(msgspec.structs.replace(item, value=value))
 
 
 class BorrowedSysctls:

@@ -15,6 +15,7 @@ class SupervisorSettings(Message, frozen=True, kw_only=True):
     subnet_pool: IPv4Network = IPv4Network("10.64.0.0/10")  # a /24 for each instance without a subnet
     link_pool6: IPv6Network = IPv6Network("fd6e:7376:6973::/64")  # a /127 an instance, between it and the host
     subnet_pool6: IPv6Network = IPv6Network("fd6e:7376:6974::/48")  # a /64 for each instance without a subnet6
+    packet_steering: bool = False  # spread an instance's flows over the processors, where the host goes on with them
 
 
 class ConfigProblem(Message, frozen=True, kw_only=True):

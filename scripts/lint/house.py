@@ -71,7 +71,10 @@ PURE = (
     "supervisor/uplinks/*.py",
 )
 # What a pure file may import of ours besides other pure files: their effects go through a parameter, `ns`.
-PURE_BY_PARAMETER = ("nsmanager/items/*.py", "nsmanager/reconcile.py", "supervisor/items.py")
+PURE_BY_PARAMETER = (
+    *("nsmanager/items/*.py", "nsmanager/reconcile.py"),
+    *("supervisor/items.py", "supervisor/packet_steering.py"),
+)
 EFFECTS = frozenset(
     {"asyncio", "concurrent", "ctypes", "fcntl", "glob", "io", "logging", "multiprocessing", "os", "psutil"}
     | {"random", "secrets", "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading"}

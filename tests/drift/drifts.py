@@ -22,6 +22,7 @@ from nsmanager.items.rule import Rule
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.marks import LINK_GROUP, RTPROT_NSVISOR
 from supervisor.items import LocalRule, Veth
+from supervisor.packet_steering import PacketSteering
 
 STRANGE_MAC = "02:00:00:00:00:99"
 OTHER_VALUES = {"0": "1", "1": "0", "2": "0", "-1": "0", "8": "0"}  # of a sysctl
@@ -79,6 +80,8 @@ def _by_hand(item: Item) -> tuple[list[str], list[str], list[str]]:
         case Sysctl():
             value = OTHER_VALUES[item.value]
             return [], [f"sysctl -qw {item.name}={value}"], []
+        case PacketSteering():
+            return [undo], [str(msgspec.structs.replace(item, processors=1))], []
         case Veth():
             return [undo], [f"{link} down", f"{link} mtu 1290", f"{link} address {STRANGE_MAC}"], []
         case NftTable():

@@ -22,6 +22,7 @@ from nsmanager.namespace import Namespace
 from nsmanager.reconcile import Change, diff, observe
 from pubsub.config.directory import read_directory
 from pubsub.config.merge import read_files
+from pubsub.topics import SupervisorSettings
 from supervisor.host import HostSide
 from supervisor.items import HOST_KINDS
 from supervisor.ledger import Ledger
@@ -59,7 +60,9 @@ class Inside:
         }
         lent = {name: tuple(record.lent) for name, record in records.items()}
         side = HostSide(Path(run_dir), self._ns, {})
-        await side.plan_anew(Wanted(instances, uplinks), lots, [*records], ports, lent)
+        await side.plan_anew(
+            Wanted(instances, uplinks, files.settings or SupervisorSettings()), lots, [*records], ports, lent
+        )
         self._kinds, self._items = HOST_KINDS, side.plan.items
         return {"items": base64.b64encode(pickle.dumps(side.plan.items)).decode()}
 

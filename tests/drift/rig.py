@@ -36,7 +36,7 @@ from tests.hosts.host import ROOT
 REPAIR = 30.0  # seconds; half of a full pass, which would find it though no event told of it
 INSIDE = Path(__file__).with_name("inside.py")
 SECRET = "/etc/nsvisor/secrets/peer"
-COMMAND = re.compile(r"^(?:\S+ \S+ )?INFO (?:host: )?((?:env|ip|sysctl|nft|bridge|kill|wg|dnsmasq|radvd) .*)$")
+COMMAND = re.compile(r"^(?:\S+ \S+ )?INFO (?:host: )?((?:echo|env|ip|sysctl|nft|bridge|kill|wg|dnsmasq|radvd) .*)$")
 INSTANCES: dict[str, Any] = {
     "red": {
         "subnet": "10.1.0.0/24",
@@ -73,6 +73,7 @@ INSTANCES: dict[str, Any] = {
         }}},
     },
 }  # fmt: skip
+SETTINGS = {"packet_steering": True}
 APPS = ("web", "db", "cam")
 NEVER_READY = {"plant"}  # its peer doesn't answer; all that is planned stands
 
@@ -152,7 +153,7 @@ class System:
         for app in APPS:
             self.host.sh(f"ip netns add {app}")
         self.host.put_file(SECRET, "kaleidoscope-of-plums-7\n", mode=0o600)
-        self.daemon = self._stack.enter_context(Daemon(self.host, {"instances": INSTANCES}))
+        self.daemon = self._stack.enter_context(Daemon(self.host, {"settings": SETTINGS, "instances": INSTANCES}))
         self.daemon.wait_ready(*(name for name in INSTANCES if name not in NEVER_READY))
         self.pids = wait_until(self._managers, what="all managers")
         self.hands = {name: Hand(self.host, name) for name in ("", *INSTANCES)}
