@@ -34,6 +34,7 @@ SECONDS = 0.5  # of packets in each round
 ECHOES = 4000  # round trips in each round
 LINE = "tbf rate 1gbit burst 256kb latency 20ms"  # a line that is slower than the machine, as real ones are
 TCP_ROUNDS, TCP_SECONDS = 5, 3
+OURS, STEERED = "behind nsvisor", "the same, packet_steering"
 LOAD = (sys.executable, "-SE", ROOT / "tests/bench/load.py")
 SINK_PORT = 9  # discard; dropped at the gateway's door
 RULES_FIRST = 1000  # preference of the first rule per instance
@@ -49,7 +50,8 @@ packets/s: datagrams of 18 bytes from an app, counted at the gateway; round trip
   the least disturbed of {ROUNDS} rounds, in turns; ratios: to the same design with one instance
 by hand: one namespace, one veth, one masquerade on the host; second hop: as behind nsvisor, but a plain masquerade each
   in the instance and on the host, no check at all; behind nsvisor: app, bridge, NAT of the instance, veth, NAT of the
-  host; TCP: iperf3, one stream, {TCP_SECONDS} s, bound by this machine's CPUs and by a line of 1 Gbit/s"""
+  host; packet_steering: as set, another processor may go on at the host's end of the link;
+  TCP: iperf3, one stream, {TCP_SECONDS} s, bound by this machine's CPUs and by a line of 1 Gbit/s"""
 
 
 @dataclasses.dataclass
@@ -83,9 +85,13 @@ class Path:
 
 
 @contextlib.contextmanager
-def behind_nsvisor(count: int) -> Iterator[tuple[Path, Path, Path]]:
+def behind_nsvisor(count: int, *, steered: bool = False) -> Iterator[tuple[Path, Path, Path]]:
     """Give the ways of one app with so many instances configured: by maps, by rules, and by two plain NATs."""
-    config = {"uplinks": {"eth0": {"next_hop": {"method": "none"}}}, "instances": {"red": {}}}
+    config = {
+        "settings": {"packet_steering": steered},
+        "uplinks": {"eth0": {"next_hop": {"method": "none"}}},
+        "instances": {"red": {}},
+    }
     with Rig(Topology(), config, ["red/web"]) as rig:
         os.kill(rig.status("red").pid, signal.SIGSTOP)  # they would repair what we do; packets don't need them
         rig.daemon.kill()
@@ -237,13 +243,15 @@ def many(console: Console, counts: tuple[int, ...]) -> None:
 
 def one(console: Console) -> None:
     """Compare the way behind nsvisor with one by hand, and with what a second hop costs whoever builds it."""
-    with behind_nsvisor(1) as (ours, _, hop), by_hand() as plain:
-        found = {path.name: Figures() for path in (plain, hop, ours)}
+    with behind_nsvisor(1) as (maps, _, hop), behind_nsvisor(1, steered=True) as (other, *_), by_hand() as plain:
+        ours, steered = dataclasses.replace(maps, name=OURS), dataclasses.replace(other, name=STEERED)
+        paths = (plain, hop, ours, steered)
+        found = {path.name: Figures() for path in paths}
         for _ in range(TCP_ROUNDS):
-            for path in (plain, hop, ours):
+            for path in paths:
                 found[path.name].measure(path)
                 found[path.name].throughput.append(path.throughput())
-        for path in (plain, hop, ours):
+        for path in paths:
             path.use()
             path.topology.host.sh(f"tc qdisc replace dev eth0 root {LINE}")
             found[path.name].on_line = path.throughput()
@@ -252,7 +260,7 @@ def one(console: Console) -> None:
     theirs = found[plain.name]
     for name, figures in found.items():
         table.add_row(
-            "behind nsvisor" if name == ours.name else name,
+            name,
             f"{max(figures.throughput):.1f} Gbit/s", f"{max(figures.throughput) / max(theirs.throughput):.3f}",
             f"{figures.on_line:.3f} Gbit/s", f"{figures.on_line / theirs.on_line:.3f}", *figures.cells(),
         )  # fmt: skip
