@@ -6,8 +6,10 @@ where a manager that was taken over changes nothing. Only the first packet of a 
 `ct count` doesn't count what TCP has closed, though that stays tracked for two minutes (TIME_WAIT). So there is a rate
 too: as many as the limit in any case, and from then on again as many in two minutes.
 
-Whenever a connection is added, `ct count` looks up all that are on the same list, 0.3 µs each. So an instance has
-several lists, told apart by bits of the connection's number, which the kernel draws.
+Whenever a connection is added, `ct count` looks up all that are on the same list, 0.3 µs each, and nothing else runs on
+that processor meanwhile. So an instance has several lists, told apart by bits of the connection's number, which the
+kernel draws. Where there are many the lists are short, and each may hold some more than its part: chance fills one
+before the others.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ import msgspec
 
 # What matches the first packet of a connection, and no other. `ct state new` also matches all that nobody answers.
 FIRST = "ct status ! confirmed"
-LIST = 256  # connections that are counted in one list
+FEW = 4096  # connections that the rate lets a flood open too seldom for long lists to matter
+LIST, SHORT_LIST = 256, 64  # connections that are a list's part: of few, of many
 LISTS = 1024  # at most
+SPARE = 4  # a short list may hold this part of its part more
 REMEMBERED = 2  # minutes that conntrack keeps a connection that TCP has closed
 NEAR_TIMEOUT = "1m"  # of silence; about as long the kernel keeps a neighbour that doesn't answer
 # Of sets: elements. The kernel makes a set's hash table as large at once.
 LINKS = 8192
-LIVE_SIZE = 65535  # lists of all links
+HELD_SIZE = 262143  # lists of all links
 NEAR_SIZE = 16384  # neighbours that all links have lately asked for; one that finds no place here is counted again
 
 
@@ -38,7 +42,7 @@ class Admission(msgspec.Struct, frozen=True):
         count = _lists(limit)
         yield self._limited(f"born/{limit}", f"{max(1, limit // REMEMBERED)}/minute burst {limit} packets")
         which = self._key(f"ct id and 0x{count - 1:x}")
-        yield f"add @live/{limit} {{ {which} ct count over {limit // count} }} goto refusing"
+        yield f"add @held/{limit} {{ {which} ct count over {_most(limit)} }} goto refusing"
 
     def neighbours(self, limit: int, ip: str) -> Iterator[str]:
         """Yield the rules that a connection meets whose next hop may be a new neighbour; over the limit: `too-near`."""
@@ -51,8 +55,8 @@ class Admission(msgspec.Struct, frozen=True):
     def kept(self, connections: int) -> Iterator[str]:
         """Yield the declarations of what counts connections, and lives on when the rules change."""
         yield from self._limits(f"born/{connections}")
-        size = LIVE_SIZE if self.link else _lists(connections)
-        yield f"set live/{connections} {{ {self._typeof('ct id')}; size {size}; flags dynamic; }}"
+        size = HELD_SIZE if self.link else _lists(connections)
+        yield f"set held/{connections} {{ {self._typeof('ct id')}; size {size}; flags dynamic; }}"
 
     def kept_near(self, neighbours: int) -> Iterator[str]:
         """Yield likewise what counts neighbours."""
@@ -87,7 +91,13 @@ TO_LINK = Admission("oifname")
 
 def _lists(connections: int) -> int:
     """Return on how many lists so many connections are counted: a power of two."""
-    found = 1
-    while found < LISTS and found * LIST < connections:
+    part, found = LIST if connections <= FEW else SHORT_LIST, 1
+    while found < LISTS and found * part < connections:
         found *= 2
     return found
+
+
+def _most(connections: int) -> int:
+    """Return how many connections each list may hold."""
+    part = connections // _lists(connections)
+    return part if connections <= FEW else part + part // SPARE
