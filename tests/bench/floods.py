@@ -1,8 +1,8 @@
 """What a flood from one instance costs another: p99 of its round trips, of its new connections, and of the bus.
 
-python -m tests.bench.floods [LOAD …]: without words all of LOADS. Three take turns in one run, on a machine that is
-never as quiet as one would like: calm, beside an app that only computes, and the flood. What a flood costs beyond
-computing is the network's; the rest is that processors are shared.
+python -m tests.bench.floods [--apart] [LOAD …]: without words all of LOADS. Three take turns in one run, on a machine
+that is never as quiet as one would like: calm, beside an app that only computes, and the flood. What a flood costs
+beyond computing is the network's; the rest is that processors are shared. --apart: the two apps have one each.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ SPAM = Path(__file__).with_name("spam.py")
 FLOODER, NOWHERE, ENDLESS = "10.1.0.7", "198.51.100.77", 1 << 40
 BUS_PAUSE = 0.02  # seconds between two changes of a table
 APPS = {"victim": "blue", "flooder": "red"}  # and whose they are
+APART = "--apart"
+PROCESSORS = {"victim": 1, "flooder": 0}  # with --apart
 CONFIG = """
 instances:
   red: {subnet: 10.1.0.0/24, apps: {flooder: {address: 10.1.0.7}}}
@@ -44,7 +46,8 @@ instances:
 class Rig:
     """Two instances, an app in each, a server outside. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool) -> None:
+        self._apart = apart
         self._stack = contextlib.ExitStack()
         self.topology = self._stack.enter_context(Topology())
         self.host = self.topology.host
@@ -65,7 +68,8 @@ class Rig:
 
     def run(self, app: str, *argv: object) -> subprocess.Popen[str]:
         """Start a command as an app; what it prints can be read."""
-        command = [self.daemon.command, "run", APPS[app], "--name", app, "--", *argv]
+        place = ["taskset", "-c", PROCESSORS[app]] if self._apart else []
+        command = [self.daemon.command, "run", APPS[app], "--name", app, "--", *place, *argv]
         return self.host.popen(command, env=self.daemon.environment, stdout=subprocess.PIPE)
 
     @property
@@ -166,10 +170,10 @@ def compare(rig: Rig, name: str) -> None:
 
 def main() -> None:
     """Compare the loads that are asked for."""
-    names = sys.argv[1:] or list(LOADS)
+    names = [word for word in sys.argv[1:] if word != APART]
     print("each: calm, beside an app that computes, flooded (flooded : computing)")
-    with Rig() as rig:
-        for name in names:
+    with Rig(apart=APART in sys.argv) as rig:
+        for name in names or LOADS:
             compare(rig, name)
 
 
