@@ -94,7 +94,7 @@ class Facts(msgspec.Struct, frozen=True):
     vlans: bool = True  # the kernel's bridges have them; not asked where nobody wants any
     secrets: dict[str, str] = msgspec.field(default_factory=dict)  # files that tunnels need -> their versions
     tables: Tables = msgspec.field(default_factory=Tables)  # of the kernel, that all namespaces share
-    processors: int = 0  # a bit for each that packets may be spread over; 0: there is one only
+    processors: int = 0  # a bit for each that packets may be spread over; 0: over none
     ipv6: bool = True  # the kernel has it
     forced6: bool = True  # links can forward IPv6 without the whole host doing so (force_forwarding, Linux 6.17)
     forwarded6: bool = False  # the whole host forwarded IPv6 before we came

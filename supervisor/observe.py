@@ -31,6 +31,7 @@ from nsmanager.netlink import attributes, number, string, u32
 from supervisor.facts import Facts, Health, Uplink, UplinkRoute
 from supervisor.kernel_tables import OF_THE_FIRST, SIZES, Tables
 from supervisor.names import FORWARDING6, conf_sysctl
+from supervisor.packet_steering import steered_by
 from supervisor.resolvers import resolvers_of
 
 IFA_F_TEMPORARY, IFA_F_DEPRECATED = 0x01, 0x20
@@ -84,11 +85,11 @@ def read_tables(ns: Namespace, borrowed: Mapping[str, str]) -> Tables:
 
 
 def read_processors(ns: Namespace) -> int:
-    """Return a bit for each processor that packets may be spread over; 0: there is one only.
+    """Return a bit for each processor that packets may be spread over; 0: there is one only, or a kernel without RPS.
 
     The kernel itself leaves out those that are set apart (rps_cpumask_housekeeping() in net/core/net-sysfs.c).
     """
-    usable = os.sched_getaffinity(0)
+    usable = os.sched_getaffinity(0) if steered_by(ns, "lo") is not None else set[int]()
     for kind in ("isolated", "nohz_full"):
         for first, last in CPU_LIST.findall(ns.read_attribute(f"devices/system/cpu/{kind}") or ""):
             usable -= set(range(int(first), int(last or first) + 1))

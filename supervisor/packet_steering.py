@@ -47,12 +47,12 @@ class PacketSteering(Item, frozen=True):
 
     async def delete(self, ns: Namespace) -> None:
         """Let the sender's processor do it again, unless the link went meanwhile."""
-        if read(ns, self.ifname):
+        if steered_by(ns, self.ifname):
             ns.write_attribute(self._attribute, "0")
 
     def is_lost(self, ns: Namespace) -> bool:
         """Tell whether the link is there, and steered otherwise."""
-        return read(ns, self.ifname) not in (None, self.processors)
+        return steered_by(ns, self.ifname) not in (None, self.processors)
 
     @property
     def _attribute(self) -> str:
@@ -66,13 +66,13 @@ class PacketSteering(Item, frozen=True):
         for index, message in ns.link_messages.items():
             if number(attributes(message, IFINFOMSG.size).get(IFLA_GROUP)) == LINK_GROUP:
                 ifname = ns.ifnames[index]
-                processors = read(ns, ifname)
+                processors = steered_by(ns, ifname)
                 if processors or (processors is not None and ifname in wanted):
                     found.append(cls(ifname, processors))
         return found
 
 
-def read(ns: Namespace, ifname: str) -> int | None:
+def steered_by(ns: Namespace, ifname: str) -> int | None:
     """Return the processors of a link, a bit each; None when it isn't there."""
     found = ns.read_attribute(ATTRIBUTE.format(ifname))
     return None if found is None else int(found.replace(",", ""), 16)

@@ -74,6 +74,7 @@ def _features(facts: HostFacts) -> Iterator[Finding]:
         "bridges": "modprobe bridge; install the kernel's extra modules; install iproute2",
         "nft with NAT and maps": "modprobe nf_tables nft_nat nft_chain_nat; install nftables",
         "WireGuard": "modprobe wireguard; use Linux 5.6 or newer, with CONFIG_WIREGUARD",
+        "packet steering": "use a kernel with CONFIG_RPS; in a container: mount /sys; or take `packet_steering` out",
     }
     for name, error in facts.probes.items():
         yield Finding(Level.ERROR, name, error, remedies[name]) if error else Finding(Level.OK, name, "works")

@@ -51,6 +51,7 @@ PROBES = {
 }
 # The same where the config has a use for it.
 WIREGUARD_PROBE = {"WireGuard": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "wireguard"]}
+STEERING_PROBE = {"packet steering": ["cat", "/sys/class/net/lo/queues/rx-0/rps_cpus"]}
 LIBRARIES = ("libnftables.so.1",)
 BINARIES = ("ip", "dnsmasq", "radvd", "nft", "udhcpc", "busybox", "conntrack", "tcpdump")
 
@@ -107,8 +108,9 @@ def look(config_dir: Path, run_dir: Path) -> HostFacts:
 
 
 def _probes(configured: Configuration) -> dict[str, list[str]]:
-    wanted = any(one.config.vpn and one.config.vpn.wireguard for one in configured.instances.values())
-    return PROBES | (WIREGUARD_PROBE if wanted else {})
+    wireguard = any(one.config.vpn and one.config.vpn.wireguard for one in configured.instances.values())
+    steering = configured.settings is not None and configured.settings.packet_steering
+    return PROBES | (WIREGUARD_PROBE if wireguard else {}) | (STEERING_PROBE if steering else {})
 
 
 def _missing_for_tunnels(configured: Configuration) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ def test_a_good_host_has_no_findings() -> None:
         ({"probes": {"veth links": "Unknown device type"}}, "veth links", Level.ERROR),
         ({"probes": {"user namespaces": "No space left on device"}}, "user namespaces", Level.ERROR),
         ({"probes": {"WireGuard": "Unknown device type"}}, "WireGuard", Level.ERROR),
+        ({"probes": {"packet steering": "No such file or directory"}}, "packet steering", Level.ERROR),
         ({"libraries": {"libnftables.so.1": False}}, "libnftables.so.1", Level.ERROR),
         ({"binaries": {**WELL.binaries, "dnsmasq": ""}}, "dnsmasq", Level.ERROR),
         ({"binaries": {**WELL.binaries, "udhcpc": "", "busybox": ""}}, "DHCP client", Level.WARNING),
