@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.packet_steering import mask
+from supervisor.supervisor import FULL_PASS
 from tests.functional.uplinks.rig import Rig
 from tests.hosts import Topology, wait_until
 from tests.hosts.topology import OUTSIDE
@@ -53,7 +54,7 @@ def test_flows_are_spread_over_the_processors(rig: Rig) -> None:
 
 def test_it_comes_back_when_changed_by_hand_and_goes_with_the_setting(rig: Rig) -> None:
     rig.host.sh(f"echo 1 > {RPS}")
-    wait_until(lambda: processors(rig) == ALL, what="packets are steered again")
+    wait_until(lambda: processors(rig) == ALL, FULL_PASS / 2, "packets are steered again")  # no event tells
     assert f"host: echo {mask(ALL)} > {RPS}" in rig.daemon.log()
     rig.config["settings"] = {"packet_steering": False}
     rig.configure()
