@@ -64,7 +64,8 @@ def test_an_instance_follows_a_smaller_uplink(small: Rig, family: int) -> None:
     options = small.daemon.run_dir / "instances/small/dnsmasq.options"
     wait_until(lambda: f"26,{SMALL}" in small.host.read_file(options), what="the smaller MTU is told by DHCP")
     said = ping(small, "small/web", family, 1500)  # an app that was there before, with its old MTU
-    assert re.search(r"mtu(:| ?=) ?1400", said), said
+    # Where the app has heard the new MTU already, ping of newer iputils names no number.
+    assert re.search(r"mtu(:| ?=) ?1400|sendmsg: Message too long", said), said
     assert "1 received" in ping(small, "small/web", family, SMALL)
     small.run("small/web", "ip", "route", "flush", "cache")
 
