@@ -120,7 +120,7 @@ def log(rig: Rig, name: str) -> str:
 def test_on_the_host(rig: Rig, command: str) -> None:
     if "port_maps" in command:
         listing = rig.host.sh("nft list map inet nsvisor port_maps")
-        key = re.search(r"elements = \{ (\S+ \. udp \. \d+) :", listing)
+        key = re.search(r"elements = \{ (\S+ \. (?:udp|17) \. \d+) :", listing)
         assert key, listing
         command = command.replace("0x0", key[1])
     check(rig, command)
