@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from supervisor import syscalls
+from supervisor.cli.diagnosis.host import PROBES, _probe
 from supervisor.spawn import Spawner
 from tests.attack import attacks
 from tests.attack.attacks import ATTACKS, Attack, Target
@@ -181,6 +182,8 @@ def test_a_manager_is_refused(outcomes: dict[str, Outcome], name: str, tally: Ta
     tally()
     one, outcome = ATTACKS[name], outcomes[name]
     number, text = outcome.manager
+    if not number and name.startswith("veth_into") and _probe(PROBES["guarded peers"]):
+        pytest.skip("this kernel lets anybody do it (CVE-2026-31692); `nsvisor doctor` says so")
     assert number in one.errors, f"{text}; expected one of {[errno.errorcode[known] for known in one.errors]}"
     assert not outcome.damage
 

@@ -17,6 +17,7 @@ CONNECTIONS_PER_INSTANCE = 4096  # tracked connections that an instance may want
 NEIGHBOURS_PER_INSTANCE = 16  # entries: its apps, and its end of the link
 NAMESPACES_SPARE = 64  # for others on the host
 INOTIFY_NEEDED = 16  # instances of inotify that one uid needs: ours, one per service
+GUARDED_PEERS = "guarded peers"  # a probe
 NEARLY_FULL = 0.8  # of a table: time to tell
 
 
@@ -77,7 +78,16 @@ def _features(facts: HostFacts) -> Iterator[Finding]:
         "packet steering": "use a kernel with CONFIG_RPS; in a container: mount /sys; or take `packet_steering` out",
     }
     for name, error in facts.probes.items():
+        if name == GUARDED_PEERS:
+            continue
         yield Finding(Level.ERROR, name, error, remedies[name]) if error else Finding(Level.OK, name, "works")
+    if facts.probes.get(GUARDED_PEERS):
+        yield Finding(
+            Level.WARNING,
+            "kernel",
+            "who owns any namespace, as each local user may, can put a link into the host's (CVE-2026-31692)",
+            "update the kernel: it was mended in April 2026",
+        )
     if not facts.shared_netns:
         yield Finding(
             Level.WARNING,

@@ -41,6 +41,8 @@ table inet probe {
   chain post { type nat hook postrouting priority srcnat; masquerade; }
 }
 """
+# Whether who owns a network namespace can put the other end of a veth into any (CVE-2026-31692).
+STRAY_PEER = "unshare -U -r -n ip link add name probe0 type veth peer name probe1 netns $$ 2> /dev/null"
 # Each in a network namespace of its own, which vanishes with it.
 PROBES = {
     "network namespaces": ["unshare", "-n", "true"],
@@ -48,6 +50,7 @@ PROBES = {
     "veth links": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "veth", "peer", "name", "probe1"],
     "bridges": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "bridge"],
     "nft with NAT and maps": ["unshare", "-n", "nft", NAT_PROBE],
+    "guarded peers": ["unshare", "-n", "sh", "-c", f"! {STRAY_PEER} || {{ echo not refused >&2; exit 1; }}"],
 }
 # The same where the config has a use for it.
 WIREGUARD_PROBE = {"WireGuard": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "wireguard"]}
