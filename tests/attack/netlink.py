@@ -10,7 +10,8 @@ NLMSG_ERROR = 2
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINK, IFLA_LINKINFO, IFLA_LINK_NETNSID, IFLA_TARGET_NETNSID = 3, 5, 18, 37, 46
-IFLA_INFO_KIND = 1
+IFLA_NET_NS_PID = 19
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 
 
 def attribute(number: int, value: bytes) -> bytes:
@@ -39,6 +40,19 @@ def new_link(ifname: str, kind: str, attributes: bytes) -> None:
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, kind.encode()))
     name = attribute(IFLA_IFNAME, ifname.encode() + b"\0")
     request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, name + info + attributes)
+
+
+def new_veth(ifname: str, peer: str, attributes: bytes) -> None:
+    """Make a veth; the attributes are its peer's. A newer ip(8) asks /proc about a pid before it asks the kernel."""
+    other = bytes(16) + attribute(IFLA_IFNAME, peer.encode() + b"\0") + attributes
+    data = attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth") + data)
+    name = attribute(IFLA_IFNAME, ifname.encode() + b"\0")
+    request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, name + info)
+
+
+def move_link(ifindex: int, pid: int) -> None:
+    request(RTM_NEWLINK, NLM_F_ACK, number(IFLA_NET_NS_PID, pid), ifindex)
 
 
 def get_link(ifindex: int, attributes: bytes) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import socket
 
 from supervisor import syscalls
 from tests.attack import netlink
@@ -94,7 +95,7 @@ unshare_attack("cgroup", 0x02000000, *REFUSED)
 
 @attack(*REFUSED, inside=True)
 def veth_into_the_host_by_pid(target: Target) -> None:
-    ip("link", "add", "atk0", "type", "veth", "peer", "name", "atk1", "netns", target.victim)
+    netlink.new_veth("atk0", "atk1", netlink.number(netlink.IFLA_NET_NS_PID, target.victim))
 
 
 @attack(*REFUSED, leak="net host", inside=True)
@@ -112,7 +113,7 @@ def veth_into_the_other_instance_by_fd(target: Target) -> None:
 @attack(*REFUSED, inside=True)
 def move_a_link_into_the_host_by_pid(target: Target) -> None:
     ip("link", "add", "atk0", "type", "veth", "peer", "name", "atk1")
-    ip("link", "set", "atk0", "netns", target.victim)
+    netlink.move_link(socket.if_nametoindex("atk0"), target.victim)
 
 
 @attack(*REFUSED, leak="net host", inside=True)

@@ -42,7 +42,8 @@ table inet probe {
 }
 """
 # Whether who owns a network namespace can put the other end of a veth into any (CVE-2026-31692).
-STRAY_PEER = "unshare -U -r -n ip link add name probe0 type veth peer name probe1 netns $$ 2> /dev/null"
+STRAY_PEER = "unshare -U -r -n ip link add name probe0 type veth peer name probe1 netns /proc/self/fd/9 2> /dev/null"
+GUARD = f"exec 9< /proc/self/ns/net; ! {STRAY_PEER} || {{ echo not refused >&2; exit 1; }}"
 # Each in a network namespace of its own, which vanishes with it.
 PROBES = {
     "network namespaces": ["unshare", "-n", "true"],
@@ -50,7 +51,7 @@ PROBES = {
     "veth links": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "veth", "peer", "name", "probe1"],
     "bridges": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "bridge"],
     "nft with NAT and maps": ["unshare", "-n", "nft", NAT_PROBE],
-    "guarded peers": ["unshare", "-n", "sh", "-c", f"! {STRAY_PEER} || {{ echo not refused >&2; exit 1; }}"],
+    "guarded peers": ["unshare", "-n", "sh", "-c", GUARD],
 }
 # The same where the config has a use for it.
 WIREGUARD_PROBE = {"WireGuard": ["unshare", "-n", "ip", "link", "add", "name", "probe0", "type", "wireguard"]}
