@@ -76,18 +76,11 @@ def _features(facts: HostFacts) -> Iterator[Finding]:
         "nft with NAT and maps": "modprobe nf_tables nft_nat nft_chain_nat; install nftables",
         "WireGuard": "modprobe wireguard; use Linux 5.6 or newer, with CONFIG_WIREGUARD",
         "packet steering": "use a kernel with CONFIG_RPS; in a container: mount /sys; or take `packet_steering` out",
+        GUARDED_PEERS: "update the kernel: it was mended in April 2026",
     }
     for name, error in facts.probes.items():
-        if name == GUARDED_PEERS:
-            continue
-        yield Finding(Level.ERROR, name, error, remedies[name]) if error else Finding(Level.OK, name, "works")
-    if facts.probes.get(GUARDED_PEERS):
-        yield Finding(
-            Level.WARNING,
-            "kernel",
-            "who owns any namespace, as each local user may, can put a link into the host's (CVE-2026-31692)",
-            "update the kernel: it was mended in April 2026",
-        )
+        level = Level.WARNING if name == GUARDED_PEERS else Level.ERROR
+        yield Finding(level, name, error, remedies[name]) if error else Finding(Level.OK, name, "works")
     if not facts.shared_netns:
         yield Finding(
             Level.WARNING,

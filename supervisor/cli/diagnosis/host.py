@@ -43,7 +43,8 @@ table inet probe {
 """
 # Whether who owns a network namespace can put the other end of a veth into any (CVE-2026-31692).
 STRAY_PEER = "unshare -U -r -n ip link add name probe0 type veth peer name probe1 netns /proc/self/fd/9 2> /dev/null"
-GUARD = f"exec 9< /proc/self/ns/net; ! {STRAY_PEER} || {{ echo not refused >&2; exit 1; }}"
+STRAYED = "any namespace can put a link into the host (CVE-2026-31692)"
+GUARD = f"exec 9< /proc/self/ns/net; ! {STRAY_PEER} || {{ echo '{STRAYED}' >&2; exit 1; }}"
 # Each in a network namespace of its own, which vanishes with it.
 PROBES = {
     "network namespaces": ["unshare", "-n", "true"],

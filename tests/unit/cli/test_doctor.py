@@ -68,7 +68,7 @@ def test_a_good_host_has_no_findings() -> None:
         ({"probes": {"user namespaces": "No space left on device"}}, "user namespaces", Level.ERROR),
         ({"probes": {"WireGuard": "Unknown device type"}}, "WireGuard", Level.ERROR),
         ({"probes": {"packet steering": "No such file or directory"}}, "packet steering", Level.ERROR),
-        ({"probes": {"guarded peers": "not refused"}}, "kernel", Level.WARNING),
+        ({"probes": {"guarded peers": "any namespace"}}, "guarded peers", Level.WARNING),
         ({"libraries": {"libnftables.so.1": False}}, "libnftables.so.1", Level.ERROR),
         ({"binaries": {**WELL.binaries, "dnsmasq": ""}}, "dnsmasq", Level.ERROR),
         ({"binaries": {**WELL.binaries, "udhcpc": "", "busybox": ""}}, "DHCP client", Level.WARNING),
