@@ -53,6 +53,7 @@ class HostSide:
 
     async def look(self, stands: Collection[str], ports: Ports, lent: Lent) -> Facts:
         """Return what the host is like now; `stands`: the instances whose namespaces do, `ports`: the apps' ports."""
+        self.sysctls.follow(self._ns)
         return await gather(
             self._ns,
             self.sysctls.originals,

@@ -20,6 +20,7 @@ from supervisor.packet_steering import PacketSteering
 log = logging.getLogger(__name__)
 
 TOLD = ("forwarding", "rp_filter")  # of a change of these the kernel tells by itself (RTM_NEWNETCONF)
+OF_ALL = "net.ipv4.ip_forward"  # who writes it writes every link's forwarding: docker, an operator, never we
 
 
 def changed_unheard(ns: Namespace, plan: Iterable[Item]) -> bool:
@@ -37,8 +38,21 @@ def _is_changed(ns: Namespace, item: Sysctl) -> bool:
     return value is not None and not item.matches(msgspec.structs.replace(item, value=value))
 
 
+def _forwards(name: str) -> bool:
+    """Tell whether that is a link's part of OF_ALL."""
+    return name.startswith("net.ipv4.conf.") and name.endswith(".forwarding")
+
+
+def _worth_noting(borrowed: Collection[Sysctl]) -> set[str]:
+    names = {sysctl.name for sysctl in borrowed}
+    return names | {OF_ALL} if any(map(_forwards, names)) else names
+
+
 class BorrowedSysctls:
-    """The original values by sysctl; each is in the file before the sysctl is set."""
+    """The original values by sysctl; each is in the file before the sysctl is set.
+
+    Beside links' forwarding is what OF_ALL was: once it is another, somebody gave all links that.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / "sysctls.json"
@@ -46,7 +60,7 @@ class BorrowedSysctls:
 
     def note(self, ns: Namespace, borrowed: Collection[Sysctl]) -> list[tuple[Sysctl, str]]:
         """Write down what the sysctls are that will be set for the first time. Returns those that can't be, and why."""
-        new = {s.name: ns.read_sysctl(s.name) for s in borrowed if s.name not in self.originals}
+        new = {name: ns.read_sysctl(name) for name in sorted(_worth_noting(borrowed) - self.originals.keys())}
         known = {name: value for name, value in new.items() if value is not None}
         if known:
             try:
@@ -56,19 +70,30 @@ class BorrowedSysctls:
                 return [(s, f"sysctl {s.name}: {why}") for s in borrowed if s.name in known]
         return []
 
+    def follow(self, ns: Namespace) -> None:
+        """Take it as a link's original when somebody gave it to all links since: he counts on it from then on."""
+        now = ns.read_sysctl(OF_ALL)
+        if now is not None and self.originals.get(OF_ALL, now) != now:
+            log.info("host: somebody set %s=%s: uplinks keep that when no instance needs them", OF_ALL, now)
+            given = {name: now for name in self.originals if name == OF_ALL or _forwards(name)}
+            self._keep(self.originals | given)
+
     def restore(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:
         """Give back those that are needed no more. A link that is gone took its sysctls along."""
-        needed = {s.name for s in borrowed}
+        needed = _worth_noting(borrowed)
         done = self.originals.keys() - needed
-        for name in sorted(done):
+        for name in sorted(done - {OF_ALL}):
             if ns.read_sysctl(name) not in (None, self.originals[name]):
                 ns.write_sysctl(name, self.originals[name])
                 log.info("host: sysctl -w %s=%s", name, self.originals[name])
         if done:
-            try:
-                self._write({name: value for name, value in self.originals.items() if name in needed})
-            except OSError as exc:  # the next pass does it again
-                log.warning("%s can't be written: %s", self._path, exc.strerror)
+            self._keep({name: value for name, value in self.originals.items() if name in needed})
+
+    def _keep(self, originals: dict[str, str]) -> None:
+        try:
+            self._write(originals)
+        except OSError as exc:  # the next pass does it again
+            log.warning("%s can't be written: %s", self._path, exc.strerror)
 
     def _write(self, originals: dict[str, str]) -> None:
         write_atomically(self._path, msgspec.json.encode(originals))

@@ -14,7 +14,7 @@ from tests.hosts.host import ROOT
 from tests.hosts.machine import UPLINK
 from tests.hosts.topology import OUTSIDE, OUTSIDE6
 
-BESIDE = ("firewalld", "iptables", "network-manager")
+BESIDE = ("docker.io", "firewalld", "iptables", "network-manager")
 CONFIG = """
 instances:
   red: {subnet: 10.1.0.0/24, apps: {web: {address: 10.1.0.80, ports: ["8080:80/tcp"]}}}
@@ -25,41 +25,51 @@ Address=2001:db8:0::2/64
 Gateway=2001:db8:0::1
 IPv6AcceptRA=no
 """
-# `iptables` or `ip6tables` in place of {0}. As docker 20 and later write it, for one network.
-DOCKER = """
-{0} -N DOCKER; {0} -N DOCKER-USER; {0} -N DOCKER-ISOLATION-STAGE-1; {0} -N DOCKER-ISOLATION-STAGE-2
-{0} -A FORWARD -j DOCKER-USER
-{0} -A FORWARD -j DOCKER-ISOLATION-STAGE-1
-{0} -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-{0} -A FORWARD -o docker0 -j DOCKER
-{0} -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
-{0} -A FORWARD -i docker0 -o docker0 -j ACCEPT
-{0} -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
-{0} -A DOCKER-ISOLATION-STAGE-1 -j RETURN
-{0} -A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
-{0} -A DOCKER-ISOLATION-STAGE-2 -j RETURN
-{0} -A DOCKER-USER -j RETURN
-{0} -t nat -N DOCKER
-{0} -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
-{0} -t nat -A DOCKER -i docker0 -j RETURN
-{0} -P FORWARD DROP
+# As docker 27 and later write it by themselves, older ones on demand and newer ones otherwise, for one network.
+DOCKER6 = """
+ip6tables -N DOCKER; ip6tables -N DOCKER-USER
+ip6tables -A FORWARD -j DOCKER-USER
+ip6tables -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+ip6tables -A FORWARD -o docker0 -j DOCKER
+ip6tables -A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+ip6tables -A FORWARD -i docker0 -o docker0 -j ACCEPT
+ip6tables -A DOCKER-USER -j RETURN
+ip6tables -t nat -N DOCKER
+ip6tables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+ip6tables -t nat -A DOCKER -i docker0 -j RETURN
+ip6tables -P FORWARD DROP
+"""
+DOCKER_CONFIG = """{"storage-driver": "vfs", "ip6tables": false}"""
+PUBLISHED = 8081  # port of the host that leads to docker's container
+# A container of what the machine has, which serves a page.
+CONTAINER = f"""
+systemctl start docker
+cd /tmp
+mkdir -p www
+echo from docker > www/index.html
+tar -ch $(ldd /usr/bin/busybox | grep -o '/[^ ]*') /usr/bin/busybox www 2> /dev/null | docker import - busybox
+docker run --detach --restart always --name web --publish {PUBLISHED}:80 busybox /usr/bin/busybox httpd -f -h /www
 """
 
 
 @contextlib.contextmanager
-def machine_beside_others(image: Path) -> Iterator[Machine]:
-    """Boot a machine with systemd-networkd and NetworkManager; two instances are ready. firewalld is not started."""
+def machine_beside_others(image: Path) -> Iterator[tuple[Topology, Machine]]:
+    """Boot a machine with systemd-networkd and NetworkManager; two instances are ready.
+
+    firewalld and docker are not started.
+    """
     image.mkdir(0o755)
     subprocess.run([ROOT / "scripts/install", "--root", image], check=True, stdin=subprocess.DEVNULL)
     with Topology(ipv6=True) as topology, Machine(topology.host, BESIDE) as made:
         subprocess.run(["cp", "-a", f"{image}/.", made.root], check=True)
         topology.host.sh("chroot /run/machine/root systemctl --quiet enable nsvisor")
-        topology.host.sh("chroot /run/machine/root systemctl --quiet disable firewalld")
+        topology.host.sh("chroot /run/machine/root systemctl --quiet disable firewalld docker.socket docker")
         made.put_file("/etc/systemd/network/10-uplink.network", UPLINK + UPLINK6)
         made.put_file("/etc/nsvisor/test.yaml", CONFIG)
+        made.put_file("/etc/docker/daemon.json", DOCKER_CONFIG)
         made.boot()
         wait_until(lambda: ready(made), what="both instances")
-        yield made
+        yield topology, made
 
 
 def instance(machine: Machine, name: str = "red") -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Other network software on a machine that really boots: its firewall is told of, and its network managers leave us be.
 
-docker's rules are those that docker 20 and later write, by the real iptables; firewalld, systemd-networkd and
-NetworkManager are the real ones.
+docker, firewalld, systemd-networkd and NetworkManager are the real ones.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.drift.beside import DOCKER, gets, instance, machine_beside_others, reaches, ready
-from tests.hosts import Machine, wait_until
+from tests.drift.beside import CONTAINER, DOCKER6, PUBLISHED, gets, instance, machine_beside_others, reaches, ready
+from tests.hosts import Machine, Topology, wait_until
 from tests.hosts.topology import OUTSIDE, OUTSIDE6
 
 pytestmark = pytest.mark.timeout(900)  # seconds; once in a while a root file system is made
@@ -25,6 +24,8 @@ iptables -P FORWARD DROP
 """
 BY_NFT = "nft 'table inet mine { chain pass { type filter hook forward priority 5; policy drop; }; }'"
 ALL_FOREIGN_GONE = """
+systemctl stop firewalld docker.socket docker
+ip link del docker0 2> /dev/null && sysctl -qw net.ipv4.ip_forward=0 || :
 for table in 'ip filter' 'ip nat' 'ip6 filter' 'ip6 nat' 'inet mine'; do nft delete table $table 2> /dev/null || :; done
 """
 # What a network manager could take for its own.
@@ -37,9 +38,19 @@ nft -s -t list table inet nsvisor
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Topology, Machine]]:
     with machine_beside_others(tmp_path_factory.mktemp("image") / "root") as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def topology(network: tuple[Topology, Machine]) -> Topology:
+    return network[0]
+
+
+@pytest.fixture(scope="module")
+def machine(network: tuple[Topology, Machine]) -> Machine:
+    return network[1]
 
 
 def told(machine: Machine, words: str) -> str:
@@ -72,22 +83,53 @@ def mend(machine: Machine, reason: str) -> None:
 def _as_before(machine: Machine) -> Iterator[None]:
     assert reaches(machine)
     yield
-    machine.run("systemctl", "stop", "firewalld")
     machine.run("sh", "-c", ALL_FOREIGN_GONE)
     wait_until(lambda: ready(machine), what="both instances without the rules of others")
 
 
-def test_dockers_policy_is_told_of_and_mended_by_one_command_for_each_version_of_ip(machine: Machine) -> None:
-    machine.run("sh", "-euc", DOCKER.format("iptables"))
+def dockers_container_works(topology: Topology, machine: Machine) -> bool:
+    """Raises AssertionError unless docker's container is reached from outside, and reaches what is there."""
+    page = f"http://192.168.0.2:{PUBLISHED}/"
+    assert topology.outside.sh(f"curl -sf --max-time 2 {page}") == "from docker\n"
+    machine.run("docker", "exec", "web", "/usr/bin/busybox", "ping", "-qc1", "-W2", OUTSIDE)
+    return True
+
+
+def test_docker_works_on_and_its_policy_is_told_of_and_mended_by_one_command(
+    topology: Topology, machine: Machine
+) -> None:
+    """On a host that forwarded nothing before us, so that its uplink is no way in for strangers."""
+
+    def works() -> bool:
+        return dockers_container_works(topology, machine)
+
+    assert machine.run("sysctl", "-n", "net.ipv4.ip_forward") == "0\n"
+    assert "host0" in machine.run("nft", "list", "set", "inet", "nsvisor", "guarded")
+    machine.run("sh", "-euc", CONTAINER)
+    wait_until(works, what="a container beside nsvisor")
     reason = told(machine, "policy drop in chain ip filter FORWARD of the host drops packets")
     assert "for way in i o; do iptables -I DOCKER-USER -$way v-+ -j ACCEPT; done" in reason
     assert not gets(machine, OUTSIDE, 1)
     assert gets(machine, f"[{OUTSIDE6}]", 20)
     mend(machine, reason)
-    machine.run("sh", "-euc", DOCKER.format("ip6tables"))
+    machine.run("systemctl", "restart", "docker")
+    wait_until(works, what="the container after docker's restart")
+    assert ready(machine)
+    assert reaches(machine)
+    machine.run("nsvisor", "down")
+    assert works()
+    machine.run("systemctl", "start", "nsvisor")
+    wait_until(lambda: ready(machine), what="both instances")
+    assert works()
+
+
+def test_dockers_policy_for_ipv6_is_told_of_alone(machine: Machine) -> None:
+    machine.run("sh", "-euc", DOCKER6)
     reason = told(machine, "policy drop in chain ip6 filter FORWARD of the host drops packets")
+    assert "for way in i o; do ip6tables -I DOCKER-USER -$way v-+ -j ACCEPT; done" in reason
     assert "ip filter" not in reason
     assert not gets(machine, f"[{OUTSIDE6}]", 1)
+    assert gets(machine, OUTSIDE, 20)
     mend(machine, reason)
 
 

@@ -1,7 +1,7 @@
 """What is somebody else's is left exactly as it was: through create, change, repair, crash and down.
 
-Strangers are the rules of firewalld and docker, written by the real programs, another nft table, and links, addresses,
-routes, rules, a namespace and settings that look like ours or lie beside ours.
+Strangers are firewalld, docker and a container of its, the real ones, another nft table, and links, addresses, routes,
+rules, a namespace and settings that look like ours or lie beside ours.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.drift.beside import CONFIG, DOCKER, machine_beside_others, ready
+from tests.drift.beside import CONFIG, CONTAINER, DOCKER6, machine_beside_others, ready
 from tests.hosts import Machine, wait_until
 
 pytestmark = pytest.mark.timeout(900)  # seconds; once in a while a root file system is made
@@ -48,6 +48,9 @@ NO_TIMERS = "sed 's/_timer *[0-9.]*//g'"  # of bridges
 LOOKS = {
     "firewalld's table": "nft -s -a list table inet firewalld",
     "docker's tables": "for t in 'ip filter' 'ip nat' 'ip6 filter' 'ip6 nat'; do nft -s -a list table $t; done",
+    "docker's container": f"docker inspect -f '{{{{.State.Pid}}}} {{{{.State.StartedAt}}}}' web; "
+    f"ip -d -o link show master docker0 | {NO_TIMERS}; "
+    "docker exec web /usr/bin/busybox ping -qc1 -W5 198.51.100.1 | grep received",
     "another table": "nft -s -a list table inet other",
     "links": f"for i in v-x x-v lan7; do ip -d -o link show $i | {NO_TIMERS}; ip -o addr show $i; done",
     "an address of the uplink's": "ip -o addr show dev host0 | grep 192.0.2.10",
@@ -96,8 +99,8 @@ class Story:
         machine.run("systemctl", "start", "firewalld")
         # At its start it flushes what iptables has.
         wait_until(lambda: "running" in machine.run("firewall-cmd", "--state", check=False), what="firewalld")
-        for iptables in ("iptables", "ip6tables"):
-            machine.run("sh", "-euc", DOCKER.format(iptables))
+        machine.run("sh", "-euc", CONTAINER)
+        machine.run("sh", "-euc", DOCKER6)
         machine.run("sh", "-euc", STRANGERS)
         wait_until(self.is_settled, what="the kernel's word on links and addresses")
         self.host["before"] = machine.run("sh", "-c", HOST).splitlines()
@@ -140,7 +143,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with machine_beside_others(tmp_path_factory.mktemp("image") / "root") as machine:
+    with machine_beside_others(tmp_path_factory.mktemp("image") / "root") as (_, machine):
         told = Story(machine)
         told.tell()
         yield told

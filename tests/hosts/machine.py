@@ -54,6 +54,7 @@ BOOT = (
     *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
     *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--link-journal=no", "--console=pipe"),
     *("--machine=nsvisor-test", "--directory=/run/machine/root", "--network-bridge=br0"),
+    "--system-call-filter=add_key keyctl bpf",  # what docker needs to start a container
 )
 
 
