@@ -31,7 +31,7 @@ class Uplink(msgspec.Struct, frozen=True):
     routes: tuple[UplinkRoute, ...] = ()  # IPv4 and IPv6
     resolvers: tuple[IPv4Address, ...] = ()
     forwarded: bool = False  # the host forwarded IPv4 packets from it before we came
-    accepts_ra: bool = False  # the host learns its IPv6 routes by RA there, unless it forwards
+    accepts_ra: bool = False  # the host learned its IPv6 routes by RA there when it did not forward yet
 
     @property
     def own(self) -> tuple[IPv4Interface | IPv6Interface, ...]:

@@ -36,6 +36,7 @@ PREF_HOST_ENDS = 3
 PREF_LINKS = 5
 PREF_UPLINKS = 10  # of static routes by another router too
 FORWARDING6 = "net.ipv6.conf.all.forwarding"  # of the whole host
+FORWARDS6 = "2"  # to the kernel the same as 1, which is what anybody else writes: so it is seen that somebody did
 PREF_LOCAL = 100  # where the kernel's rule 0 (lookup local) moves to
 
 

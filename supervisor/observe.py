@@ -30,7 +30,7 @@ from nsmanager.namespace import IFLA_IFNAME, RTM_GETLINK, Namespace
 from nsmanager.netlink import attributes, number, string, u32
 from supervisor.facts import Facts, Health, Uplink, UplinkRoute
 from supervisor.kernel_tables import OF_THE_FIRST, SIZES, Tables
-from supervisor.names import FORWARDING6, conf_sysctl
+from supervisor.names import FORWARDING6, FORWARDS6, conf_sysctl
 from supervisor.packet_steering import steered_by
 from supervisor.resolvers import resolvers_of
 
@@ -72,7 +72,7 @@ async def gather(
         processors=read_processors(ns),
         ipv6=ns.read_sysctl("net.ipv6.conf.all.disable_ipv6") is not None,
         forced6=ns.read_sysctl("net.ipv6.conf.all.force_forwarding") is not None,
-        forwarded6=(borrowed.get(FORWARDING6) or ns.read_sysctl(FORWARDING6)) == "1",
+        forwarded6=(borrowed.get(FORWARDING6) or ns.read_sysctl(FORWARDING6)) not in (None, "0"),
     )
 
 
@@ -116,7 +116,7 @@ def read_uplink(ns: Namespace, message: bytes, borrowed: Mapping[str, str]) -> U
     ifname = string(fields[IFLA_IFNAME])
     addresses = [address for _, address in sorted(read_addresses(ns, index), key=lambda found: found[0])]
     forwarding = conf_sysctl(ifname, "forwarding")
-    accept_ra = conf_sysctl(ifname, "accept_ra", 6)
+    accept_ra, forwarding6 = conf_sysctl(ifname, "accept_ra", 6), conf_sysctl(ifname, "forwarding", 6)
     return Uplink(
         ifname=ifname,
         ifindex=index,
@@ -128,7 +128,8 @@ def read_uplink(ns: Namespace, message: bytes, borrowed: Mapping[str, str]) -> U
         routes=tuple(route for family in FAMILIES for route in read_routes(ns, family, index)),
         resolvers=resolvers_of(ifname, index, [a.network for a in addresses]),
         forwarded=(borrowed.get(forwarding) or ns.read_sysctl(forwarding)) == "1",
-        accepts_ra=(borrowed.get(accept_ra) or ns.read_sysctl(accept_ra)) == "1",
+        accepts_ra=borrowed.get(accept_ra) == "1"
+        or (ns.read_sysctl(accept_ra) == "1" and ns.read_sysctl(forwarding6) in ("0", FORWARDS6)),
     )
 
 

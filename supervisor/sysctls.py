@@ -15,6 +15,7 @@ from nsmanager.item import Item
 from nsmanager.items.sysctl import Sysctl
 from nsmanager.namespace import Namespace
 from supervisor.files import read_or_none, write_atomically
+from supervisor.names import FORWARDING6, FORWARDS6
 from supervisor.packet_steering import PacketSteering
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,14 @@ def changed_unheard(ns: Namespace, plan: Iterable[Item]) -> bool:
     return any(
         item.is_lost(ns)
         if isinstance(item, PacketSteering)
-        else isinstance(item, Sysctl) and not item.name.endswith(TOLD) and _is_changed(ns, item)
+        else isinstance(item, Sysctl) and not _is_told(item.name) and _is_changed(ns, item)
         for item in plan
     )
+
+
+def _is_told(name: str) -> bool:
+    """Tell whether the kernel does when a sysctl changes; from one sort of yes to another it doesn't."""
+    return name.endswith(TOLD) and name != FORWARDING6
 
 
 def _is_changed(ns: Namespace, item: Sysctl) -> bool:
@@ -39,19 +45,19 @@ def _is_changed(ns: Namespace, item: Sysctl) -> bool:
 
 
 def _forwards(name: str) -> bool:
-    """Tell whether that is a link's part of OF_ALL."""
+    """Tell whether that is a link's own, which whoever writes OF_ALL writes too."""
     return name.startswith("net.ipv4.conf.") and name.endswith(".forwarding")
 
 
 def _worth_noting(borrowed: Collection[Sysctl]) -> set[str]:
     names = {sysctl.name for sysctl in borrowed}
-    return names | {OF_ALL} if any(map(_forwards, names)) else names
+    return names | {OF_ALL} if FORWARDING6 in names or any(map(_forwards, names)) else names
 
 
 class BorrowedSysctls:
     """The original values by sysctl; each is in the file before the sysctl is set.
 
-    Beside links' forwarding is what OF_ALL was: once it is another, somebody gave all links that.
+    With what lets the host forward, OF_ALL is noted: once it is another, somebody gave all links that.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -71,11 +77,16 @@ class BorrowedSysctls:
         return []
 
     def follow(self, ns: Namespace) -> None:
-        """Take it as a link's original when somebody gave it to all links since: he counts on it from then on."""
-        now = ns.read_sysctl(OF_ALL)
-        if now is not None and self.originals.get(OF_ALL, now) != now:
-            log.info("host: somebody set %s=%s: uplinks keep that when no instance needs them", OF_ALL, now)
-            given = {name: now for name in self.originals if name == OF_ALL or _forwards(name)}
+        """Take it as the original when somebody made the host a router since, or none: that is what he counts on."""
+        if OF_ALL not in self.originals:
+            return
+        found = {name: ns.read_sysctl(name) for name in (OF_ALL, FORWARDING6) if name in self.originals}
+        given = {name: value for name, value in found.items() if value not in (None, FORWARDS6, self.originals[name])}
+        for name, value in given.items():
+            log.info("host: somebody set %s=%s, which stays when no instance needs it", name, value)
+        if OF_ALL in given:
+            given |= dict.fromkeys(filter(_forwards, self.originals), given[OF_ALL])
+        if given:
             self._keep(self.originals | given)
 
     def restore(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:

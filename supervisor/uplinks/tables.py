@@ -23,6 +23,7 @@ from supervisor.facts import Facts, Uplink
 from supervisor.items import LocalRule
 from supervisor.names import (
     FORWARDING6,
+    FORWARDS6,
     MARK_MASK,
     PREF_FAIL_CLOSED,
     PREF_HOST_ENDS,
@@ -101,12 +102,11 @@ def borrowed_sysctls(uplinks: Iterable[Uplink], facts: Facts, *, ipv6: bool) -> 
         yield Sysctl(conf_sysctl(ifname, "arp_ignore"), "1")
         yield Sysctl(conf_sysctl(ifname, "arp_announce"), "2")
     if ipv6 and not facts.forced6:
-        if not facts.forwarded6:
-            # A host that forwards forgets what it learned by RA, its own default route too, unless it is told not to.
-            for uplink in facts.uplinks.values():
-                if uplink.accepts_ra:
-                    yield Sysctl(conf_sysctl(uplink.ifname, "accept_ra", 6), "2")
-        yield Sysctl(FORWARDING6, "1")
+        # A host that forwards forgets what it learned by RA, its own default route too, unless it is told not to.
+        for uplink in facts.uplinks.values():
+            if uplink.accepts_ra:
+                yield Sysctl(conf_sysctl(uplink.ifname, "accept_ra", 6), "2")
+        yield Sysctl(FORWARDING6, "1" if facts.forwarded6 else FORWARDS6)
 
 
 def table(way: Way, *, ipv6: bool) -> Iterator[Route]:
