@@ -1,8 +1,9 @@
 """What a flood from one instance costs another: p99 of its round trips, of its new connections, and of the bus.
 
-python -m tests.bench.floods [--apart] [LOAD …]: without words all of LOADS. Three take turns in one run, on a machine
-that is never as quiet as one would like: calm, beside an app that only computes, and the flood. What a flood costs
-beyond computing is the network's; the rest is that processors are shared. --apart: the two apps have one each.
+python -m tests.bench.floods [--apart | --prompt] [LOAD …]: without words all of LOADS. Three take turns in one run, on
+a machine that is never as quiet as one would like: calm, beside an app that only computes, and the flood. What a flood
+costs beyond computing is the network's; the rest is that processors are shared. --apart: the two apps have one each.
+--prompt: who measures, and whom it asks outside, waits for none (SCHED_FIFO): what is left is the way between them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,17 +26,18 @@ from tests.bench.figures import percentile
 from tests.functional.floods.rig import FLOOD
 from tests.hosts import Daemon, Topology
 from tests.hosts.host import ROOT, TRAFFIC
-from tests.hosts.topology import OUTSIDE
+from tests.hosts.topology import NAME, OUTSIDE
 
 SECONDS = 8.0  # of each turn
 TURNS = 4  # of each
 ECHO_PORT, WEB_PORT = 9007, 80
+RESOLVER = "10.1.0.1"  # the victim's own
 PULSE = Path(__file__).with_name("pulse.py")
 SPAM = Path(__file__).with_name("spam.py")
 FLOODER, NOWHERE, ENDLESS = "10.1.0.7", "198.51.100.77", 1 << 40
 BUS_PAUSE = 0.02  # seconds between two changes of a table
 APPS = {"victim": "blue", "flooder": "red"}  # and whose they are
-APART = "--apart"
+APART, PROMPT = "--apart", "--prompt"
 PROCESSORS = {"victim": 1, "flooder": 0}  # with --apart
 CONFIG = """
 instances:
@@ -46,8 +49,8 @@ instances:
 class Rig:
     """Two instances, an app in each, a server outside. A context manager."""
 
-    def __init__(self, *, apart: bool) -> None:
-        self._apart = apart
+    def __init__(self, *, apart: bool, prompt: bool) -> None:
+        self._apart, self._prompt = apart, prompt
         self._stack = contextlib.ExitStack()
         self.topology = self._stack.enter_context(Topology())
         self.host = self.topology.host
@@ -58,6 +61,10 @@ class Rig:
             self.daemon.wait_ready("red", "blue")
             self.host.sh("ip addr add 172.16.0.1/12 dev eth0")
             self.topology.outside.start([sys.executable, "-SE", TRAFFIC, "echo", ECHO_PORT])
+            if self._prompt:
+                for pid in self.topology.outside.pids():
+                    os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
+                os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         except BaseException:
             self._stack.close()
             raise
@@ -69,7 +76,8 @@ class Rig:
     def run(self, app: str, *argv: object) -> subprocess.Popen[str]:
         """Start a command as an app; what it prints can be read."""
         place = ["taskset", "-c", PROCESSORS[app]] if self._apart else []
-        command = [self.daemon.command, "run", APPS[app], "--name", app, "--", *place, *argv]
+        when = ["chrt", "--fifo", "1"] if self._prompt and app == "victim" else []
+        command = [*when, self.daemon.command, "run", APPS[app], "--name", app, "--", *place, *argv]
         return self.host.popen(command, env=self.daemon.environment, stdout=subprocess.PIPE)
 
     @property
@@ -138,7 +146,7 @@ async def change_a_table(run_dir: Path, seconds: float) -> list[float]:
 
 def measure(rig: Rig) -> tuple[dict[str, list[float]], int]:
     """Feel the victim's pulse, and the bus's; return milliseconds by what, and how many tries failed."""
-    pulse = rig.run("victim", sys.executable, "-SE", PULSE, OUTSIDE, ECHO_PORT, WEB_PORT, SECONDS)
+    pulse = rig.run("victim", sys.executable, "-SE", PULSE, OUTSIDE, ECHO_PORT, WEB_PORT, RESOLVER, NAME, SECONDS)
     changes = asyncio.run(change_a_table(rig.run_dir, SECONDS))
     output, _ = pulse.communicate(timeout=10 * SECONDS)
     told = json.loads(output)
@@ -170,9 +178,9 @@ def compare(rig: Rig, name: str) -> None:
 
 def main() -> None:
     """Compare the loads that are asked for."""
-    names = [word for word in sys.argv[1:] if word != APART]
+    names = [word for word in sys.argv[1:] if word not in (APART, PROMPT)]
     print("each: calm, beside an app that computes, flooded (flooded : computing)")
-    with Rig(apart=APART in sys.argv) as rig:
+    with Rig(apart=APART in sys.argv, prompt=PROMPT in sys.argv) as rig:
         for name in names or LOADS:
             compare(rig, name)
 
