@@ -26,8 +26,10 @@ def routing(host: Host) -> set[str]:
         "ip -o addr show dev eth0; ip -o addr show dev eth1"
     )
     lines = {AGES.sub("", line).strip() for line in said.splitlines() if not OURS.search(line)}
-    # The kernel's own rule 0, which moves to 100 while instances run, and what the kernel counts.
-    return {re.sub(r"valid_lft .*", "", line) for line in lines if "lookup local" not in line}
+    # The kernel's own: rule 0, which moves to 100 while instances run; the addresses of routers, which a host has from
+    # when it forwards IPv6, before Linux 6.17 only as a whole; and what it counts.
+    lines = {line for line in lines if "lookup local" not in line and not line.startswith("anycast ")}
+    return {re.sub(r"valid_lft .*", "", line) for line in lines}
 
 
 def settings(host: Host) -> dict[str, str]:
