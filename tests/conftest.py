@@ -72,6 +72,13 @@ def guest(request: pytest.FixtureRequest) -> None:
         pytest.skip("changes the machine itself; run it by scripts/test-vm")
 
 
+@pytest.fixture(scope="session")
+def boots_machines(request: pytest.FixtureRequest) -> None:
+    """A root file system can be made, and boots in seconds."""
+    if request.config.getoption("--guest"):
+        pytest.skip("a machine in an emulated one")
+
+
 @pytest.fixture
 def topology() -> Iterator[Topology]:
     """A throwaway host behind a gateway, a web server outside."""

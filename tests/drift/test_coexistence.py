@@ -15,7 +15,8 @@ from tests.drift.beside import CONTAINER, DOCKER6, PUBLISHED, gets, instance, ma
 from tests.hosts import Machine, Topology, wait_until
 from tests.hosts.topology import OUTSIDE, OUTSIDE6
 
-pytestmark = pytest.mark.timeout(900)  # seconds; once in a while a root file system is made
+# In seconds; once in a while a root file system is made.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("boots_machines")]
 # A filter as many write it by hand: answers pass.
 BY_HAND = """
 iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT

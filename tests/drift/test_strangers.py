@@ -13,7 +13,8 @@ import pytest
 from tests.drift.beside import CONFIG, CONTAINER, DOCKER6, machine_beside_others, ready
 from tests.hosts import Machine, wait_until
 
-pytestmark = pytest.mark.timeout(900)  # seconds; once in a while a root file system is made
+# In seconds; once in a while a root file system is made.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("boots_machines")]
 STRANGERS = """
 firewall-cmd --zone=trusted --add-interface=v-+
 iptables -I DOCKER-USER -i v-+ -j ACCEPT; iptables -I DOCKER-USER -o v-+ -j ACCEPT

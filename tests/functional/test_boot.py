@@ -11,7 +11,8 @@ import pytest
 from tests.hosts import Machine, Topology, wait_until
 from tests.hosts.host import ROOT
 
-pytestmark = pytest.mark.timeout(900)  # seconds; once in a while a root file system is made
+# In seconds; once in a while a root file system is made.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("boots_machines")]
 CONFIG = """
 instances:
   red:
