@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -91,7 +92,8 @@ def test_the_next_is_replaced_only_when_the_last_ones_successor_is_ready(daemon:
     try:
         done = daemon.cli("restart", "managers", "--rolling", "--timeout", "2s")
     finally:
-        os.kill(before["blue"], signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # on a slow machine it was ended by now, as one that hangs
+            os.kill(before["blue"], signal.SIGCONT)
     assert done.returncode == 5
     assert "not replaced after 2 s: instance blue" in done.stderr
     assert daemon.instance("red")["pid"] == before["red"]

@@ -32,15 +32,14 @@ PROPERTIES = (
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Iterator[Path]:
+def folders(folder: Path) -> Iterator[Path]:
     """nsvisord runs as a service of the machine itself, with one instance."""
-    tmp_path.chmod(0o755)
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/test.yaml").write_text("instances: {red: {uplinks: []}}\n")
+    (folder / "config").mkdir()
+    (folder / "config/test.yaml").write_text("instances: {red: {uplinks: []}}\n")
     try:
-        yield tmp_path
+        yield folder
     finally:
-        nsvisor(tmp_path, "down")
+        nsvisor(folder, "down")
         subprocess.run(["systemctl", "stop", UNIT], check=False)
 
 

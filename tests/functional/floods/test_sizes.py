@@ -23,15 +23,14 @@ CONFIG = {"instances": {"one": INSTANCE, "two": INSTANCE}}
 
 
 @pytest.fixture
-def folders(guest: None, tmp_path: Path) -> Iterator[list[str]]:  # noqa: ARG001  # only in a guest
+def folders(guest: None, folder: Path) -> Iterator[list[str]]:  # noqa: ARG001  # only in a guest
     """Yield nsvisord's options; it runs in the namespaces of this very process."""
     subprocess.run(["modprobe", "nf_conntrack"], check=True)
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/test.yaml").write_text(json.dumps(CONFIG))
-    tmp_path.chmod(0o755)
+    (folder / "etc").mkdir()
+    (folder / "etc/test.yaml").write_text(json.dumps(CONFIG))
     subprocess.run(["ip", "link", "add", UPLINK, "type", "veth", "peer", "name", "floods1"], check=True)
     try:
-        yield ["--config", str(tmp_path / "etc"), "--run-dir", "/run/floods", "--state-dir", str(tmp_path / "state")]
+        yield ["--config", str(folder / "etc"), "--run-dir", "/run/floods", "--state-dir", str(folder / "state")]
     finally:
         subprocess.run(["ip", "link", "del", UPLINK], check=True)
 

@@ -9,7 +9,7 @@ from tests.functional.nsmanager.test_writes import carriers_are_known, monitored
 from tests.hosts import wait_until
 
 BY_HAND = (
-    "ip link set up0 down; ip link set up0 name away",
+    "until ip link set up0 down && ip link set up0 name away; do :; done",  # before Linux 6.2 not while it is up
     "ip link del br0",
     "ip link set br0 down",
     "ip link set up0 down",

@@ -80,8 +80,8 @@ def test_probes_of_a_link_that_is_down_rest_and_keep_their_state(rig: Rig) -> No
     good = config(hop=next_hop(timeout=SHORT))
     rig.follow(Target(up, good), Target(rig.uplink(0), good))
     rig.wait_answered("eth1", 3)
-    rig.host.sh("ip link set eth1 down")
     rig.follow(Target(resting, good), Target(rig.uplink(0), good))
+    rig.host.sh("ip link set eth1 down")
     before = rig.look()["statuses"]["eth1"]
     count = len(rig.look()["statuses"]["eth0"][0]["history"])
     rig.wait(lambda seen: len(seen["statuses"]["eth0"][0]["history"]) >= min(count + 10, 60))
