@@ -18,7 +18,8 @@ CALCULATIONS: dict[str, Callable[[int, int], int]] = {
     "<<": operator.lshift,
     ">>": operator.rshift,
 }
-SAME = {"icmpv6": "ipv6-icmp"}  # two names of one protocol
+# IANA's numbers: where a machine has no /etc/protocols nft lists them, and takes nothing else.
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "ipv6-icmp": 58}
 
 
 class NoMatchError(Exception):
@@ -124,7 +125,7 @@ def _payload(packet: Packet, protocol: str, name: str) -> Any:
         return CLIENT_PORT
     if protocol == packet.protocol == "tcp" and name == "flags":
         return frozenset({"syn"})
-    if SAME.get(protocol, protocol) == packet.protocol and name == "type" and not packet.port:
+    if _order(protocol) == _order(packet.protocol) and name == "type" and not packet.port:
         return "echo-request"
     if protocol in (packet.protocol, header):
         raise UnknownError(f"{protocol} {name}")
@@ -160,14 +161,14 @@ def matches(value: Any, pattern: Any) -> bool:
 
 
 def _order(value: Any) -> Any:
-    """Return a value that can be compared: addresses may come as their text, numbers as hexadecimal text."""
+    """Return a value that can be compared: addresses may come as text, numbers as hexadecimal, protocols as names."""
     if isinstance(value, str):
         for read in (lambda text: int(text, 0), ip_address):
             try:
                 return read(value)
             except ValueError:
                 continue
-        return SAME.get(value, value)
+        return PROTOCOLS.get(value, value)
     return value
 
 
@@ -182,6 +183,8 @@ def _element_word(expression: Any, value: Any) -> str:
     name = words.get("key", "") if isinstance(words, dict) else ""
     if name in ("iifname", "oifname"):
         return f'"{value}"'
+    if name == "l4proto":
+        return str(PROTOCOLS[value])
     return hex(value) if name == "mark" else str(value)
 
 

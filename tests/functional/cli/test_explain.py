@@ -206,6 +206,24 @@ def test_the_instances_own_services_are_told(lab: Lab) -> None:
     assert lab.explain("red", "--to", "10.1.0.1", "--port", "22/tcp")["end"] == "dropped"
 
 
+def test_where_no_protocol_has_a_name_it_is_the_same(lab: Lab) -> None:
+    """Without /etc/protocols, as on a small machine, nft lists their numbers and takes nothing else."""
+    ways = [
+        ("red", "--to", "10.1.0.1", "--port", "53/udp"),
+        ("red", "--to", "192.168.0.2", "--port", "8080/tcp"),
+        ("ruled", "--app", "web", "--to", OUTSIDE, "--port", "80/tcp"),
+        ("ruled", "--app", "web", "--to", "10.5.0.81", "--port", "5432/tcp"),
+        ("red", "--to", "10.1.0.1"),
+    ]
+    before = [lab.explain(*way)["words"] for way in ways]
+    lab.host.sh("touch /etc/protocols; mount --bind /dev/null /etc/protocols")
+    try:
+        assert "proto 6" in lab.host.sh("nft list table inet nsvisor", netns="ruled")
+        assert [lab.explain(*way)["words"] for way in ways] == before
+    finally:
+        lab.host.sh("umount /etc/protocols")
+
+
 def test_a_forged_source_is_refused(lab: Lab) -> None:
     way = lab.explain("red", "--from", "10.77.0.1")
     assert way["end"] == "dropped"

@@ -134,7 +134,7 @@ def test_what_cannot_be_known_is_not_guessed(expression: Any) -> None:
 
 def test_the_key_of_an_element_is_written_as_nft_reads_it() -> None:
     key = {"concat": [meta("mark"), meta("oifname"), payload("ip", "daddr"), meta("l4proto"), payload("th", "dport")]}
-    assert element_words(PACKET, key) == '0x102 . "eth0" . 192.0.2.1 . tcp . 443'
+    assert element_words(PACKET, key) == '0x102 . "eth0" . 192.0.2.1 . 6 . 443'
 
 
 def test_the_first_verdict_counts_and_tells_its_rule() -> None:
