@@ -201,8 +201,8 @@ class Rig:
                 sed 's/^[0-9]*: //; s/NO-CARRIER,//; s/,LOWER_UP//; s/state [A-Z]*//'
             ip -o -4 addr show | awk '{print $2, $4}' | sort
             ip -o -6 addr show | awk '{print $2, $4}' | sort
-            ip -4 route show table all
-            ip -6 route show table all | sort
+            ip -4 route show table all | sed 's/ linkdown//'
+            ip -6 route show table all | sed 's/ linkdown//' | sort
             ip -4 neigh show nud permanent
             ip -6 neigh show nud permanent
             ip link show master br0 | sed 's/^[0-9]*: //'
