@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -173,19 +174,21 @@ class System:
 
         Raises AssertionError at the end when one packet, or one byte, was lost.
         """
+        began = datetime.now().astimezone()
         flows = [self.rig.flow("stream", OUTSIDE, UDP_PORT, RATE, app=app) for app in self.apps]
         flows += [script(self.ends[0], TRAFFIC, "stream", FAR, UDP_PORT, RATE)]
         flows += [self.rig.flow("source", OUTSIDE, TCP_PORT + number, app=app) for number, app in enumerate(self.apps)]
         flows += [script(self.rig.host, CONNECTIONS, "connect", OUTSIDE, CONNECTION_PORT, app=app) for app in self.apps]
         yield
-        for counted in finish(*flows):
+        for number, counted in enumerate(finish(*flows)):
+            told = f"flow {number} of {began:%T.%f}: {counted}"  # with which the logs can be read
             if "made" in counted:
-                assert counted["failed"] == 0 < counted["made"], counted
+                assert counted["failed"] == 0 < counted["made"], told
                 self.connections += counted["made"]
             elif "arrived" in counted:
-                assert counted["arrived"] == counted["sent"] > 0, counted
+                assert counted["arrived"] == counted["sent"] > 0, told
             else:
-                assert counted["lost"] == 0 < counted["sent"], counted
+                assert counted["lost"] == 0 < counted["sent"], told
                 self.packets += counted["sent"]
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
