@@ -53,7 +53,6 @@ class HostSide:
 
     async def look(self, stands: Collection[str], ports: Ports, lent: Lent) -> Facts:
         """Return what the host is like now; `stands`: the instances whose namespaces do, `ports`: the apps' ports."""
-        self.sysctls.follow(self._ns)
         return await gather(
             self._ns,
             self.sysctls.originals,
@@ -71,6 +70,7 @@ class HostSide:
 
         What became of an uplink in use is acted upon at once, as `steer` does: the rest takes a while to be made.
         """
+        self.sysctls.follow(self._ns)
         facts = await self.look(stands, ports, lent)
         await self._act_on(facts.uplinks, wanted, lots)
         self.facts = msgspec.structs.replace(facts, health=self.prober.health(), present=self.present)
