@@ -159,7 +159,17 @@ class Rig:
     @contextlib.contextmanager
     def app(self, instance: str, name: str) -> Iterator[int]:
         """Keep an app that does nothing in an instance; yields its pid, in whose namespace others may run."""
-        argv = [self.daemon.command, "run", instance, "--name", name, "--", "sh", "-c", "echo ready; exec sleep 1000"]
+        argv = [
+            self.daemon.command,
+            "run",
+            instance,
+            "--name",
+            name,
+            "--",
+            "sh",
+            "-c",
+            "echo ready; exec sleep infinity",
+        ]
         process = self.host.popen(
             argv,
             env=self.daemon.environment,
