@@ -143,6 +143,11 @@ def has_ways(bound: Bound) -> bool:
     return bool(bound.routes) or len(bound.shared) > 1
 
 
+def deal(bound: Bound) -> str:
+    """Return the words that number a new connection by the ways that are shared."""
+    return f"numgen inc mod {len(bound.shared)}"
+
+
 def own_chains(bound: Bound) -> Iterator[str]:
     """Yield the chains of one instance, each led to by a map.
 
@@ -156,16 +161,17 @@ def own_chains(bound: Bound) -> Iterator[str]:
     if bound.routed6:
         yield f"  chain from_{bound.link} {{ ip6 saddr != {bound.subnet6} drop; }}"
     if has_ways(bound):
+        if len(bound.shared) > 1:
+            choice = ", ".join(f"{index} : 0x{way.mark:x}" for index, way in enumerate(bound.shared))
+            yield f"  map shares_{bound.link} {{ typeof {deal(bound)} : meta mark; elements = {{ {choice} }} }}"
         yield f"  chain way_{bound.link} {{"
         longest_first = sorted(bound.routes, key=lambda route: (-route[0].prefixlen, route[0]))
         for to, way in longest_first:
             binding = f"meta mark set 0x{way.mark:x} ct mark set meta mark" if way else "meta mark set 0x0"
             yield f"    ip daddr {to} {binding} accept"
         if len(bound.shared) > 1:
-            choice = ", ".join(f"{index} : 0x{way.mark:x}" for index, way in enumerate(bound.shared))
             yield "    ct state established,related ct mark @marks meta mark set ct mark accept"
-            choose = f"numgen inc mod {len(bound.shared)} map {{ {choice} }}"
-            yield f"    meta mark set {choose} ct mark set meta mark accept"
+            yield f"    meta mark set {deal(bound)} map @shares_{bound.link} ct mark set meta mark accept"
         yield "  }"
 
 
@@ -192,12 +198,12 @@ DECLARATIONS = """\
   map sources6 { type ifname : ipv6_addr; }
   set claims { typeof iifname . ip daddr . meta l4proto . th dport; }
   set claims6 { typeof iifname . ip6 daddr . meta l4proto . th dport; }
-  map port_maps { typeof meta mark . meta l4proto . th dport : ip daddr . th dport; }
-  map port_maps6 { typeof meta mark . meta l4proto . th dport : ip6 daddr . th dport; }
+  map port_maps { type mark . inet_proto . inet_service : ipv4_addr . inet_service; }
+  map port_maps6 { type mark . inet_proto . inet_service : ipv6_addr . inet_service; }
   set host_claims { typeof ip daddr . meta l4proto . th dport; }
   set host_claims6 { typeof ip6 daddr . meta l4proto . th dport; }
-  map host_port_maps { typeof ip daddr . meta l4proto . th dport : ip daddr . th dport; }
-  map host_port_maps6 { typeof ip6 daddr . meta l4proto . th dport : ip6 daddr . th dport; }""".splitlines()
+  map host_port_maps { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+  map host_port_maps6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }""".splitlines()
 
 REFUSED = ("refused-connections", "refused-neighbours")  # sets: link -> counter of what was over a limit
 OURS_IN = f"iifgroup {LINK_GROUP}"

@@ -36,7 +36,9 @@ TAKEN_FIELDS = {
 APP = """
 	chain from-{name} {{
 		meta mark set {mark}
-{mac}{storm}		ether type vmap {{ arp : goto arp-{name}, ip : goto ip-{name}, ip6 : goto ip6-{name} }}
+{mac}{storm}		ether type ip goto ip-{name}
+		ether type ip6 goto ip6-{name}
+		ether type arp goto arp-{name}
 {other}		goto spoofing
 	}}
 

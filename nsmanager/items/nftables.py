@@ -12,6 +12,11 @@ them yet, and one transaction then puts all in force.
 
 A table may have objects that it keeps: counters, and sets that others fill. Their values and elements are no part of
 the digest, and they live on while all else is made anew.
+
+A packet that is inside a chain at the moment of a transaction goes on by the rules of before, while each of its lookups
+already finds the elements of after (nft_do_chain() and nft_lookup_eval() each read the generation for themselves). So
+nothing that stays is deleted and made again, and what isn't planned any more goes in a transaction of its own. A map
+without a name can't stay when its rule is made anew: ours all have names.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import msgspec
 
 from nsmanager.item import Item, Key, Observed
+from nsmanager.items.nft_text import CHAIN, HOOK, Named, head, named, objects, plain
 from nsmanager.libnftables import NftError
 from nsmanager.marks import NFT_TABLE
 
@@ -33,12 +39,9 @@ if TYPE_CHECKING:
 
 LONG = 250  # rules; so many go into one transaction in any case
 ELEMENTS = 100  # rules that so many elements count as
-IDLE = ("counter", "limit")  # kinds of kept objects that are deleted when nothing uses them any more
+ORDER = ("map", "set", "chain")  # in which they can be deleted, before counters and limits: maps name the others
 DIGEST_LENGTH = 32  # hexadecimal digits of each digest; a comment holds at most 128 bytes
-# Compiled here once for all managers, which share what was there before the fork.
-HOOK = re.compile(r"^\s*chain (\S+) {\s*(type [^\n]*)", re.MULTILINE)
 DIGESTS = re.compile(r"text ([0-9a-f]+) listing ([0-9a-f]+)")
-BLOCK = re.compile(r"^\t(\w+) (\S+) {\n(.*?)^\t}$", re.MULTILINE | re.DOTALL)
 
 
 Elements = tuple[tuple[str, tuple[str, ...]], ...]  # name of a set or map -> its elements, as nft reads them
@@ -67,9 +70,9 @@ class NftTable(Item, frozen=True):
 
     def redo(self, old: Observed) -> str:
         changes = self._changes(old)
-        if changes is None and self.kept:
+        if changes is None:
             changes = "\n".join([f"flush table {self.family} {self.name}", *self._content(())]) + "\n"
-        return str(self) if changes is None else f"nft -f - <<'END'\n{changes}END"
+        return f"nft -f - <<'END'\n{changes}END"
 
     def undo(self) -> str:
         return f"nft delete table {self.family} {self.name}"
@@ -81,40 +84,65 @@ class NftTable(Item, frozen=True):
 
     def _content(self, there: Collection[str], prepared: Collection[str] = ()) -> list[str]:
         """Return the commands that fill the table, without kept objects that are `there`, and `prepared` chains."""
-        kept = [f"\t{declared}" for declared in self.kept if _declared(declared) not in there]
-        blocks = [
-            _block(head, lines)
-            for head, content in self.blocks
-            if head not in prepared
-            for lines in _parts(head, content)
+        kept = [f"\t{declared}" for declared in self.kept if head(declared) not in there]
+        parts = [
+            _block(one, lines) for one, content in self.blocks if one not in prepared for lines in _parts(one, content)
         ]
-        lines = [f"table {self.family} {self.name} {{", *kept, *blocks, self.text.rstrip(), "}"]
+        lines = [f"table {self.family} {self.name} {{", *kept, *parts, self.text.rstrip(), "}"]
         return lines + [self._command("add", name, elements) for name, elements in self.elements if elements]
 
     def _around(self, listing: str, prepared: Collection[str] = ()) -> str:
-        """Return the commands that make anew what isn't kept of the table that is listed.
+        """Return the commands that put all in force around what stands in the table that is listed.
 
-        A chain with a hook stays, with other rules. Nothing that is deleted may be in use: rules go first, then maps,
-        then the chains and objects that the maps named.
+        A chain stays, with other rules; so does what the rules of before may look up.
         """
         table = f"{self.family} {self.name}"
-        kept = {_declared(declared) for declared in self.kept}
-        blocks = [block for block in _blocks(listing) if f"{block[0]} {block[1]}" not in prepared]
-        found = [(kind, name) for kind, name, _ in blocks if f"{kind} {name}" not in kept]
-        hooked = {name for kind, name, body in _blocks(listing) if kind == "chain" and " hook " in body}
-        gone = [(kind, name) for kind, name in found if kind in ("set", "map")]
-        gone += [(kind, name) for kind, name in found if kind == "chain" and not self._keeps_hook(name, hooked)]
-        gone += [(kind, name) for kind, name in found if kind not in ("set", "map", "chain", *IDLE)]
-        there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
-        lines = [f"flush chain {table} {name}" for kind, name, _ in blocks if kind == "chain"]
-        lines += [f"delete {kind} {table} {name}" for kind, name in gone]
+        planned = self._heads()
+        found = [(kind, name, body) for kind, name, body in objects(listing) if f"{kind} {name}" not in prepared]
+        chains = {name: " hook " in body for kind, name, body in found if kind == "chain"}
+        strange = [name for name, is_hooked in chains.items() if is_hooked and f"chain {name}" not in planned]
+        lines = [
+            f"{verb} chain {table} {name}" for verb, some in (("flush", chains), ("delete", strange)) for name in some
+        ]
+        lines += self._outdated(listing)
+        there = {f"{kind} {name}" for kind, name, _ in objects(listing)}
         return "\n".join([*lines, *self._content(there, prepared)]) + "\n"
 
-    def _idle(self, listing: str) -> list[str]:
-        """Return the commands that delete objects which are kept no more: there may be many, and none is in use."""
-        kept = {_declared(declared) for declared in self.kept}
-        found = [(kind, name) for kind, name, _ in _blocks(listing) if kind in IDLE and f"{kind} {name}" not in kept]
-        return [f"delete {kind} {self.family} {self.name} {name}" for kind, name in found]
+    def _outdated(self, listing: str) -> Iterator[str]:
+        """Yield the commands that delete elements which aren't planned, of sets and maps that are."""
+        table, planned = f"{self.family} {self.name}", self._named()
+        for name, old in named(listing).items():
+            new = planned.get(name)
+            if new is None:
+                continue
+            if new.declared != old.declared:
+                yield f"delete {old.kind} {table} {name}"
+                continue
+            gone = [words.partition(" : ")[0] for element, words in old.elements.items() if element not in new.elements]
+            if gone:
+                yield self._command("delete", name, gone)
+
+    def _left(self, listing: str) -> list[str]:
+        """Return the commands that delete what isn't planned any more, and which no rule uses."""
+        planned = self._heads()
+        found = [(kind, name) for kind, name, body in objects(listing) if " hook " not in body]
+        gone = [(kind, name) for kind, name in found if f"{kind} {name}" not in planned]
+        gone.sort(key=lambda one: (*ORDER, one[0]).index(one[0]))
+        return [f"delete {kind} {self.family} {self.name} {name}" for kind, name in gone]
+
+    def _heads(self) -> set[str]:
+        """Return kind and name of all that is planned."""
+        found = {f"chain {name}" for name in CHAIN.findall(self.text)}
+        found |= {f"{one.kind} {name}" for name, one in named(self.text).items()}
+        return {*found, *(block for block, _ in self.blocks), *map(head, self.kept)}
+
+    def _named(self) -> dict[str, Named]:
+        """Return the sets and maps that are planned, but for kept ones."""
+        parts = [_block(one, lines) for one, content in self.blocks for lines in _parts(one, content)]
+        found = named("\n".join([self.text, *parts]))
+        for name, elements in self.elements:
+            found[name].elements.update({plain(one): one for one in elements})
+        return found
 
     async def _prepare(self, ns: Namespace, listing: str) -> list[str]:
         """Fill the blocks, to which nothing leads yet; return those that stand. What is short is loaded with the rest.
@@ -124,25 +152,21 @@ class NftTable(Item, frozen=True):
         if sum(len(content) for _, content in self.blocks) <= LONG:
             return []
         table = f"{self.family} {self.name}"
-        there = {f"{kind} {name}" for kind, name, _ in _blocks(listing)}
+        there = {f"{kind} {name}" for kind, name, _ in objects(listing)}
         hooks = HOOK.findall(self.text) if not listing else []
         parts = [(1, _block(f"chain {name}", [spec])) for name, spec in hooks]
-        parts += [(1, declared) for declared in self.kept if _declared(declared) not in there]
+        parts += [(1, declared) for declared in self.kept if head(declared) not in there]
         left = []
-        for head, content in self.blocks:
-            kind, name = head.split()
-            if head in there and re.search(rf"(goto |@){re.escape(name)}\s", listing):
+        for block, content in self.blocks:
+            kind, name = block.split()
+            if block in there and re.search(rf"(goto |@){re.escape(name)}\s", listing):
                 continue
-            left += [f"flush {kind} {table} {name}"] if head in there else []  # what an earlier try has left
-            parts += [(len(lines), _block(head, lines)) for lines in _parts(head, content)]
+            left += [f"flush {kind} {table} {name}"] if block in there else []  # what an earlier try has left
+            parts += [(len(lines), _block(block, lines)) for lines in _parts(block, content)]
         for some in _packed(parts):
             await ns.nft_change("\n".join([*left, f"table {table} {{", *some, "}"]) + "\n", self.key)
             left = []
-        return [head for head, _ in self.blocks]
-
-    def _keeps_hook(self, chain: str, hooked: Collection[str]) -> bool:
-        """Tell whether a chain with a hook is planned too."""
-        return chain in hooked and re.search(rf"^\s*chain {re.escape(chain)} {{", self.text, re.MULTILINE) is not None
+        return [block for block, _ in self.blocks]
 
     def _command(self, verb: str, name: str, elements: Iterable[str]) -> str:
         return f"{verb} element {self.family} {self.name} {name} {{ {', '.join(elements)} }}"
@@ -183,16 +207,19 @@ class NftTable(Item, frozen=True):
         if changes is not None:
             with contextlib.suppress(NftError):  # the kernel has something else after all
                 return await self._load(ns, changes)
-        if self.kept:
-            with contextlib.suppress(NftError):  # as when a chain of that name had another hook: then nothing is kept
-                table = f"{self.family} {self.name}"
-                prepared = await self._prepare(ns, await _listing(ns, table))
-                before = await _listing(ns, table)
-                generation = await ns.nft_change(self._around(before, prepared), self.key)
-                for some in _sliced(self._idle(before)):
-                    generation = await ns.nft_change("\n".join(some) + "\n", self.key)
-                return await self._remember(ns, generation)
+        with contextlib.suppress(NftError):  # as when a chain of that name had another hook: then nothing is kept
+            return await self._remember(ns, await self._put_in_force(ns))
         return await self._load(ns, self.transaction())
+
+    async def _put_in_force(self, ns: Namespace) -> int:
+        """Make of the table that stands this one; return the generation that is the last of it."""
+        table = f"{self.family} {self.name}"
+        prepared = await self._prepare(ns, await _listing(ns, table))
+        before = await _listing(ns, table)
+        generation = await ns.nft_change(self._around(before, prepared), self.key)
+        for some in _sliced(self._left(before)):
+            generation = await ns.nft_change("\n".join(some) + "\n", self.key)
+        return generation
 
     async def _load(self, ns: Namespace, commands: str) -> None:
         await self._remember(ns, await ns.nft_change(commands, self.key))
@@ -241,25 +268,20 @@ class NftTable(Item, frozen=True):
 
     def _lasting(self, listing: str) -> str:
         """Return a listing without the elements of kept sets, which come and go."""
-        kept = {_declared(declared) for declared in self.kept}
-        for kind, name, body in _blocks(listing):
+        kept = {head(declared) for declared in self.kept}
+        for kind, name, body in objects(listing):
             if kind == "set" and f"{kind} {name}" in kept:
                 listing = listing.replace(body, body.partition("\t\telements = ")[0], 1)
         return listing
 
 
-def _blocks(listing: str) -> list[tuple[str, str, str]]:
-    """Return kind, name and body of all that a table holds."""
-    return BLOCK.findall(listing)
+def _block(block: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"\t{block} {{", *(f"\t\t{line}" for line in lines), "\t}"])
 
 
-def _block(head: str, lines: Iterable[str]) -> str:
-    return "\n".join([f"\t{head} {{", *(f"\t\t{line}" for line in lines), "\t}"])
-
-
-def _parts(head: str, content: Sequence[str]) -> Iterator[Sequence[str]]:
+def _parts(block: str, content: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield what a block is made of, one after the other; a map's first line is its type, the others are elements."""
-    if head.startswith("chain "):
+    if block.startswith("chain "):
         yield from _sliced(content)
         return
     if not content[1:]:
@@ -284,11 +306,6 @@ def _packed(parts: Iterable[tuple[int, str]]) -> Iterator[list[str]]:
 
 def _sliced(lines: Sequence[str]) -> Iterator[Sequence[str]]:
     return (lines[at : at + LONG] for at in range(0, len(lines), LONG))
-
-
-def _declared(text: str) -> str:
-    """Return kind and name of a declaration."""
-    return " ".join(text.split()[:2])
 
 
 async def _listing(ns: Namespace, table: str) -> str:

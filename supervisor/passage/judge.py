@@ -178,10 +178,10 @@ class Trial:
             return tuple(self._value(chain, part) for part in expression["concat"])
         if not isinstance(expression, dict) or "map" not in expression:
             return field(self.packet, expression)
+        if choices := self._choices(chain, expression):
+            return choices[0]
         key, data = expression["map"]["key"], expression["map"]["data"]
         if isinstance(data, dict):
-            if isinstance(key, dict) and key.keys() & CHOICES:
-                return data["set"][0][1]
             value = self._value(chain, key)
             for pattern, result in data["set"]:
                 if matches(value, pattern):
@@ -192,9 +192,24 @@ class Trial:
             raise NoMatchError
         return found
 
+    def _choices(self, chain: Chain, expression: Any) -> list[Any]:
+        """Return the values of which each connection is dealt one, by chance or in turn; empty: it is no such map."""
+        found = expression.get("map") if isinstance(expression, dict) else None
+        if not found or not isinstance(found["key"], dict) or not found["key"].keys() & CHOICES:
+            return []
+        if isinstance(found["data"], dict):
+            return [value for _, value in found["data"]["set"]]
+        [words] = found["key"].values()
+        first = words.get("offset") or 0
+        values = (self._look_up(chain, found["data"], str(first + number)) for number in range(words["mod"]))
+        return [int(value, 0) for value in values if value is not None]
+
     def _element(self, chain: Chain, name: str, key: Any, *, wanted: bool = True) -> str | None:
         """Return an element's value (itself in a set); what is remembered is what was `wanted` and is there."""
-        asked = self._asking.element(f"{chain.family} {chain.table}", name[1:], element_words(self.packet, key))
+        return self._look_up(chain, name, element_words(self.packet, key), wanted=wanted)
+
+    def _look_up(self, chain: Chain, name: str, key: str, *, wanted: bool = True) -> str | None:
+        asked = self._asking.element(f"{chain.family} {chain.table}", name[1:], key)
         self._asked.append(asked.command)
         if asked.element is None:
             if not wanted:
@@ -219,13 +234,15 @@ class Trial:
         [(kind, key)] = words["key"].items()
         if kind not in ("meta", "ct") or key["key"] != "mark":
             return  # it changes the packet, not its way, as `tcp option maxseg size set rt mtu`
-        value = self._value(chain, words["value"])
+        choices = self._choices(chain, words["value"])
+        value = choices[0] if choices else self._value(chain, words["value"])
         mark = int(value, 0) if isinstance(value, str) else value
         if kind == "ct":
             self.packet = msgspec.structs.replace(self.packet, ct_mark=mark)
             return
         self.packet = msgspec.structs.replace(self.packet, mark=mark)
-        self._decide(chain, "mark", hex(mark) + dealt(words["value"]), ())
+        dealt = f", for example: each connection is dealt one of {', '.join(map(hex, choices))}" if choices else ""
+        self._decide(chain, "mark", hex(mark) + dealt, ())
 
     def _translate(self, chain: Chain, kind: str, words: Any) -> None:
         if kind == "redirect":
@@ -265,12 +282,3 @@ def limits_of(words: Any) -> list[Any]:
 def over_limit(words: Any) -> bool:
     """Tell whether a limit is for what is over it; those that maps name are."""
     return isinstance(words, dict) and bool(words.get("inv") or "map" in words)
-
-
-def dealt(expression: Any) -> str:
-    """Return words about a value that each connection is dealt by chance or in turn; empty: it is no such value."""
-    found = expression.get("map") if isinstance(expression, dict) else None
-    if not found or not isinstance(found["key"], dict) or not found["key"].keys() & CHOICES:
-        return ""
-    values = ", ".join(hex(value) for _, value in found["data"]["set"])
-    return f", for example: each connection is dealt one of {values}"
