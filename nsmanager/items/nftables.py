@@ -149,7 +149,7 @@ class NftTable(Item, frozen=True):
 
         Where the table isn't there, its hooks come first, with no rule: what has a policy of drop passes nothing then.
         """
-        if sum(len(content) for _, content in self.blocks) <= LONG:
+        if not self._is_long():
             return []
         table = f"{self.family} {self.name}"
         there = {f"{kind} {name}" for kind, name, _ in objects(listing)}
@@ -207,11 +207,14 @@ class NftTable(Item, frozen=True):
         if changes is not None:
             with contextlib.suppress(NftError):  # the kernel has something else after all
                 return await self._load(ns, changes)
+        is_known = isinstance(old, NftTable) and old.loaded
         with contextlib.suppress(NftError):  # as when a chain of that name had another hook: then nothing is kept
-            return await self._remember(ns, await self._put_in_force(ns))
+            if self._is_long() and not is_known:  # a block in use, whatever was done to it, can't be filled in parts
+                await self._elsewhere().put_in_force(ns)
+            return await self._remember(ns, await self.put_in_force(ns))
         return await self._load(ns, self.transaction())
 
-    async def _put_in_force(self, ns: Namespace) -> int:
+    async def put_in_force(self, ns: Namespace) -> int:
         """Make of the table that stands this one; return the generation that is the last of it."""
         table = f"{self.family} {self.name}"
         prepared = await self._prepare(ns, await _listing(ns, table))
@@ -220,6 +223,21 @@ class NftTable(Item, frozen=True):
         for some in _sliced(self._left(before)):
             generation = await ns.nft_change("\n".join(some) + "\n", self.key)
         return generation
+
+    def _elsewhere(self) -> NftTable:
+        """Return the same with blocks of other names."""
+        names = "|".join(re.escape(block.split()[1]) for block, _ in self.blocks)
+        known = re.compile(rf"(?<![\w-])({names})(?![\w-])")
+
+        def renamed(text: str) -> str:
+            return known.sub(r"\1-again", text)
+
+        others = tuple((renamed(block), tuple(map(renamed, content))) for block, content in self.blocks)
+        return msgspec.structs.replace(self, text=renamed(self.text), blocks=others)
+
+    def _is_long(self) -> bool:
+        """Tell whether the blocks are filled in parts, before anything leads to them."""
+        return sum(len(content) for _, content in self.blocks) > LONG
 
     async def _load(self, ns: Namespace, commands: str) -> None:
         await self._remember(ns, await ns.nft_change(commands, self.key))

@@ -18,8 +18,7 @@ LISTED = """\
 table inet nsvisor {
 	map mark_of {
 		type ifname : mark
-		elements = { "eth1" : 0x0000000a,
-			     "et{h}0" : 0x00000102 }
+		elements = { "eth1" : 0x0000000a,\n\t\t\t     "et{h}0" : 0x00000102 }
 	}
 
 	set claims {
@@ -58,8 +57,8 @@ def test_parts_of_one_set_are_one() -> None:
     ("written", "listed"),
     [
         ("0x1", "0x00000001"),
-        ('tcp . 80 : 10.1.0.80 . 8080', '6 . 80 : 10.1.0.80 . 8080'),
-        ('0x2 : goto from-web', '0x00000002 : goto from-web'),
+        ("tcp . 80 : 10.1.0.80 . 8080", "6 . 80 : 10.1.0.80 . 8080"),
+        ("0x2 : goto from-web", "0x00000002 : goto from-web"),
         ('"0x1" . 2001:db8::1', '"0x1" . 2001:db8::1'),
     ],
 )  # fmt: skip
