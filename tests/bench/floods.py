@@ -1,9 +1,10 @@
 """What a flood from one instance costs another: p99 of its round trips, of its new connections, and of the bus.
 
-python -m tests.bench.floods [--apart | --prompt] [LOAD …]: without words all of LOADS. Three take turns in one run, on
-a machine that is never as quiet as one would like: calm, beside an app that only computes, and the flood. What a flood
-costs beyond computing is the network's; the rest is that processors are shared. --apart: the two apps have one each.
---prompt: who measures, and whom it asks outside, waits for none (SCHED_FIFO): what is left is the way between them.
+python -m tests.bench.floods [--apart | --prompt] [LOAD …]: without words all of LOADS. Four take turns in one run, on
+a machine that is never as quiet as one would like: calm, calm once more, beside an app that only computes, and the
+flood. What two calms differ by is noise; what a flood costs beyond computing is the network's; the rest is that
+processors are shared. --apart: the two apps have one each. --prompt: who measures, and whom it asks outside, waits for
+none (SCHED_FIFO): what is left is the way between them.
 """
 
 from __future__ import annotations
@@ -153,10 +154,21 @@ def measure(rig: Rig) -> tuple[dict[str, list[float]], int]:
     return {**told["milliseconds"], "table change": changes}, sum(told["failed"].values())
 
 
+def calm(_: Rig) -> contextlib.AbstractContextManager[object]:
+    """Nobody else does anything."""
+    return contextlib.nullcontext()
+
+
+def ratios(found: list[list[float]]) -> str:
+    """Return what p99 is of the second calm, and of the flood, each over that of both calms."""
+    both = percentile([*found[0], *found[1]], 99)
+    return f"({percentile(found[1], 99) / both:4.2f}x, {percentile(found[-1], 99) / both:4.2f}x)"
+
+
 def compare(rig: Rig, name: str) -> None:
-    """Measure calm, beside an app that computes, and under a load, in turns; print what each costs."""
-    loads: tuple[Load, ...] = (lambda _: contextlib.nullcontext(), lambda rig: app_flood(rig, "compute"), LOADS[name])
-    found: tuple[dict[str, list[float]], ...] = ({}, {}, {})
+    """Measure calm, calm, beside an app that computes, and under a load, in turns; print what each costs."""
+    loads: tuple[Load, ...] = (calm, calm, lambda rig: app_flood(rig, "compute"), LOADS[name])
+    found: tuple[dict[str, list[float]], ...] = tuple({} for _ in loads)
     failures = [0] * len(loads)
     for _ in range(TURNS):
         for which, load in enumerate(loads):
@@ -166,12 +178,11 @@ def compare(rig: Rig, name: str) -> None:
             for what, milliseconds in values.items():
                 found[which].setdefault(what, []).extend(milliseconds)
     for what in found[0]:
-        p99 = [percentile(each[what], 99) for each in found]
-        p50 = [percentile(each[what], 50) for each in found]
-        print(
-            f"{name:12} {what:15} p50 {p50[0]:6.2f} {p50[1]:6.2f} {p50[2]:6.2f} ms   "
-            f"p99 {p99[0]:6.2f} {p99[1]:6.2f} {p99[2]:6.2f} ms ({p99[2] / p99[1]:5.2f}x)"
+        figures = (
+            f"p{percent} " + " ".join(f"{percentile(each[what], percent):6.2f}" for each in found)
+            for percent in (50, 99)
         )
+        print(f"{name:12} {what:15} {' ms   '.join(figures)} ms   {ratios([each[what] for each in found])}")
     tries = sum(map(len, found[-1].values()))
     print(f"{name:12} failed tries    {' '.join(map(str, failures))} of {tries} each", flush=True)
 
@@ -179,7 +190,7 @@ def compare(rig: Rig, name: str) -> None:
 def main() -> None:
     """Compare the loads that are asked for."""
     names = [word for word in sys.argv[1:] if word not in (APART, PROMPT)]
-    print("each: calm, beside an app that computes, flooded (flooded : computing)")
+    print("each: calm, calm again, beside an app that computes, flooded (second calm, flood : both calms)")
     with Rig(apart=APART in sys.argv, prompt=PROMPT in sys.argv) as rig:
         for name in names or LOADS:
             compare(rig, name)
