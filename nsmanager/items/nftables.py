@@ -1,10 +1,10 @@
-"""One nft table, changed in one transaction. See nft(8).
+"""One nft table, put in force by one transaction. See nft(8).
 
 The kernel is the memory: beside `table inet NAME` stands an empty `table inet NAME_digest`, whose comment holds a
 digest of what was loaded and one of the kernel's own listing right after. Both equal: nobody changed anything. The
 listing is made only when the ruleset's generation is another than after the last look, and after what this process
 changed itself. Where only elements of sets and maps differ from what this process loaded, and nobody changed that, only
-those are added and deleted; else the table is made anew as a whole.
+those are added and deleted; else all rules are made anew.
 
 What one transaction may hold is bounded by the socket's buffer, which a user namespace can't enlarge beyond
 net.core.wmem_max. So long chains have names that change with their content: they are filled while nothing leads to
@@ -15,8 +15,8 @@ the digest, and they live on while all else is made anew.
 
 A packet that is inside a chain at the moment of a transaction goes on by the rules of before, while each of its lookups
 already finds the elements of after (nft_do_chain() and nft_lookup_eval() each read the generation for themselves). So
-nothing that stays is deleted and made again, and what isn't planned any more goes in a transaction of its own. A map
-without a name can't stay when its rule is made anew: ours all have names.
+nothing that stays is deleted and made again, and what isn't planned any more goes afterwards, when no rule uses it. A
+map without a name can't stay when its rule is made anew: ours all have names.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class NftTable(Item, frozen=True):
     def _around(self, listing: str, prepared: Collection[str] = ()) -> str:
         """Return the commands that put all in force around what stands in the table that is listed.
 
-        A chain stays, with other rules; so does what the rules of before may look up.
+        Chains stay, with other rules; so does what the rules of before may look up, whether it is planned or not.
         """
         table = f"{self.family} {self.name}"
         planned = self._heads()
@@ -123,7 +123,7 @@ class NftTable(Item, frozen=True):
                 yield self._command("delete", name, gone)
 
     def _left(self, listing: str) -> list[str]:
-        """Return the commands that delete what isn't planned any more, and which no rule uses."""
+        """Return the commands that delete what isn't planned and stood in a listing: no rule uses it any more."""
         planned = self._heads()
         found = [(kind, name) for kind, name, body in objects(listing) if " hook " not in body]
         gone = [(kind, name) for kind, name in found if f"{kind} {name}" not in planned]

@@ -90,6 +90,22 @@ def test_who_made_the_host_a_router_keeps_it_after_down(topology: Topology, vers
     switch(topology, version, on=False)
 
 
+def test_a_host_that_somebody_made_a_router_learns_its_routes_on(topology: Topology) -> None:
+    host = topology.host
+    if host.sh("sysctl -eN net.ipv6.conf.eth0.force_forwarding"):
+        pytest.skip(
+            "since 6.17 one link alone forwards, and whoever makes a router of the host has what the kernel does then"
+        )
+    with Daemon(host, CONFIG) as daemon:
+        daemon.wait_ready("red")
+        switch(topology, 6, on=True)
+        wait_until(lambda: is_let_through(topology, 6), what="the way through a router")
+        host.sh("ip -6 route del default proto ra")
+        wait_until(lambda: host.sh("ip -6 route show default proto ra"), what="a router's advertisement")
+        daemon.down()
+    switch(topology, 6, on=False)
+
+
 def test_an_uplink_that_a_router_leaves_out_stays_left_out(topology: Topology) -> None:
     switch(topology, 4, on=True)
     topology.host.sh("sysctl -qw net.ipv4.conf.eth0.forwarding=0")
