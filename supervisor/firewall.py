@@ -143,11 +143,6 @@ def has_ways(bound: Bound) -> bool:
     return bool(bound.routes) or len(bound.shared) > 1
 
 
-def deal(bound: Bound) -> str:
-    """Return the words that number a new connection by the ways that are shared."""
-    return f"numgen inc mod {len(bound.shared)}"
-
-
 def own_chains(bound: Bound) -> Iterator[str]:
     """Yield the chains of one instance, each led to by a map.
 
@@ -161,9 +156,10 @@ def own_chains(bound: Bound) -> Iterator[str]:
     if bound.routed6:
         yield f"  chain from_{bound.link} {{ ip6 saddr != {bound.subnet6} drop; }}"
     if has_ways(bound):
+        deal = f"numgen inc mod {len(bound.shared)}"
         if len(bound.shared) > 1:
             choice = ", ".join(f"{index} : 0x{way.mark:x}" for index, way in enumerate(bound.shared))
-            yield f"  map shares_{bound.link} {{ typeof {deal(bound)} : meta mark; elements = {{ {choice} }} }}"
+            yield f"  map shares_{bound.link} {{ typeof {deal} : meta mark; elements = {{ {choice} }} }}"
         yield f"  chain way_{bound.link} {{"
         longest_first = sorted(bound.routes, key=lambda route: (-route[0].prefixlen, route[0]))
         for to, way in longest_first:
@@ -171,7 +167,7 @@ def own_chains(bound: Bound) -> Iterator[str]:
             yield f"    ip daddr {to} {binding} accept"
         if len(bound.shared) > 1:
             yield "    ct state established,related ct mark @marks meta mark set ct mark accept"
-            yield f"    meta mark set {deal(bound)} map @shares_{bound.link} ct mark set meta mark accept"
+            yield f"    meta mark set {deal} map @shares_{bound.link} ct mark set meta mark accept"
         yield "  }"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
 
 from nsmanager.firewall.entries import DEFAULT, AppEntries, Entry, counter_name, limit_words, watched
 from nsmanager.firewall.limits import OPENING
@@ -122,9 +121,10 @@ def _lines(entry: Entry, way: str) -> tuple[str, ...]:
 def _maps(apps: Sequence[AppEntries]) -> Iterator[str]:
     yield from map_of("leaving", "mark : verdict", (f"{low(one.number)} : goto from-{one.app.name}" for one in apps))
     yield from map_of("arriving", "mark : verdict", (f"{high(one.number)} : goto to-{one.app.name}" for one in apps))
-    for type_, name, _, addresses in _addresses(apps):
-        elements = (f"{address} : goto to-{one.app.name}" for address, one in addresses)
-        yield from map_of(name, f"{type_} : verdict", elements)
+    found = (f"{one.app.address} : goto to-{one.app.name}" for one in apps if one.app.address is not None)
+    yield from map_of("arriving4", "ipv4_addr : verdict", found)
+    found = (f"{one.app.address6} : goto to-{one.app.name}" for one in apps if one.app.address6 is not None)
+    yield from map_of("arriving6", "ipv6_addr : verdict", found)
 
 
 def _passed(found: Mapping[str, tuple[str, object]]) -> Iterator[str]:
@@ -178,23 +178,14 @@ def _by_address(apps: Sequence[AppEntries]) -> Iterator[str]:
     is one of DHCP's, whose app has no rules.
     """
     ruled = [one for one in apps if one.ruled]
-    yield from (f"{ip} daddr vmap @{name}" for _, name, ip, addresses in _addresses(apps) if addresses)
+    yield "ip daddr vmap @arriving4"
+    yield "ip6 daddr vmap @arriving6"
     if ruled:
         numbers = [low(number) for one in apps for number in one.numbers]
         known = f"{{ {', '.join(numbers)} }}"
         unknown = "" if any(one.app.address is None for one in ruled) else "meta nfproto ipv6 "
         yield f"{unknown}ct direction original drop"
         yield f"{unknown}ct mark and 0x0000ffff != {known} drop" if numbers else f"{unknown}drop"
-
-
-def _addresses(
-    apps: Sequence[AppEntries],
-) -> Iterator[tuple[str, str, str, list[tuple[IPv4Address | IPv6Address, AppEntries]]]]:
-    """Yield type and name of a map, the version's word, and the planned addresses with the apps that have them."""
-    found4 = [(one.app.address, one) for one in apps if one.app.address is not None]
-    found6 = [(one.app.address6, one) for one in apps if one.app.address6 is not None]
-    yield "ipv4_addr", "arriving4", "ip", [*found4]
-    yield "ipv6_addr", "arriving6", "ip6", [*found6]
 
 
 def _by_app(config: NamespaceConfig, apps: Sequence[AppEntries]) -> Iterator[str]:
