@@ -8,12 +8,8 @@ one transaction that deletes it and makes it again, which `nft -f` with `flush` 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
 
 from nsmanager.items.nft_text import objects
 from nsmanager.items.nftables import NftTable
@@ -50,23 +46,13 @@ def main() -> None:
     """Compare both ways, beside the same streams."""
     with Rig(TWO_TENANTS) as rig, rig.app("red", "web") as app:
         rig.serve_flows()
-        with still(rig):
+        with rig.daemon.still():
             for how in WAYS:
                 flows = [rig.flow("stream", OUTSIDE, UDP_PORT, RATE, app=app) for _ in range(STREAMS)]
                 done = rig.host.run([sys.executable, "-m", "tests.bench.changes", how, SECONDS])
                 counted = finish(*flows)
                 sent, lost = (sum(one[what] for one in counted) for what in ("sent", "lost"))
                 print(f"{how:22}: {done.stdout.strip():>5} times, {sent} datagrams, {lost} lost", flush=True)
-
-
-@contextlib.contextmanager
-def still(rig: Rig) -> Iterator[None]:
-    """Let nsvisord mend nothing meanwhile."""
-    os.kill(rig.daemon.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(rig.daemon.pid, signal.SIGCONT)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,6 +156,15 @@ class Daemon:
         if self.process:
             self.process.kill()
             self.process.wait(timeout=DEADLINE)
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Let nsvisord do nothing for a while, by SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def down(self) -> None:
         """Take everything down by `nsvisor down`; the daemon ends by itself."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -68,16 +66,6 @@ def flush(world: Rig, chains: str) -> None:
 
 
 @contextlib.contextmanager
-def stopped(world: Rig) -> Iterator[None]:
-    """Let nsvisord repair nothing for a while."""
-    os.kill(world.daemon.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(world.daemon.pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
 def by_the_host(world: Rig, family: int) -> Iterator[list[object]]:
     """Let the gateway send what is for a neighbour on eth1 to the host's eth0; yields the command that tries it."""
     target, router = ("192.168.1.77", "192.168.0.2") if family == 4 else ("2001:db8:1::77", "2001:db8::2")
@@ -97,7 +85,7 @@ def test_strangers_are_not_routed_from_uplink_to_uplink(world: Rig, family: int)
         seen = world.seen(expression, lambda: gateway.run(attempt, check=False), world.cables[1:])
         assert seen == {"eth1": [], "eth2": []}
         if family == 4:  # nothing but our table stands in the way: without that rule they would be
-            with stopped(world):
+            with world.daemon.still():
                 world.host.sh("nft flush chain inet nsvisor forwarding")
                 seen = world.seen(expression, lambda: gateway.run(attempt, check=False), world.cables[1:2])
             assert seen["eth1"]
