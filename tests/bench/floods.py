@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -29,8 +30,8 @@ from tests.hosts import Daemon, Topology
 from tests.hosts.host import ROOT, TRAFFIC
 from tests.hosts.topology import NAME, OUTSIDE
 
-SECONDS = 8.0  # of each turn
-TURNS = 4  # of each
+SECONDS = 5.0  # of each turn
+TURNS = 8  # of each
 ECHO_PORT, WEB_PORT = 9007, 80
 RESOLVER = "10.1.0.1"  # the victim's own
 PULSE = Path(__file__).with_name("pulse.py")
@@ -159,16 +160,15 @@ def calm(_: Rig) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def ratios(found: list[list[float]]) -> str:
-    """Return what p99 is of the second calm, and of the flood, each over that of both calms."""
-    both = percentile([*found[0], *found[1]], 99)
-    return f"({percentile(found[1], 99) / both:4.2f}x, {percentile(found[-1], 99) / both:4.2f}x)"
+def typical(turns: list[list[float]], percent: float) -> float:
+    """Return the median of the turns' percentiles: where this machine stood still in one of them, that is none's."""
+    return statistics.median(percentile(turn, percent) for turn in turns)
 
 
 def compare(rig: Rig, name: str) -> None:
     """Measure calm, calm, beside an app that computes, and under a load, in turns; print what each costs."""
     loads: tuple[Load, ...] = (calm, calm, lambda rig: app_flood(rig, "compute"), LOADS[name])
-    found: tuple[dict[str, list[float]], ...] = tuple({} for _ in loads)
+    found: tuple[dict[str, list[list[float]]], ...] = tuple({} for _ in loads)
     failures = [0] * len(loads)
     for _ in range(TURNS):
         for which, load in enumerate(loads):
@@ -176,21 +176,23 @@ def compare(rig: Rig, name: str) -> None:
                 values, failed = measure(rig)
             failures[which] += failed
             for what, milliseconds in values.items():
-                found[which].setdefault(what, []).extend(milliseconds)
+                found[which].setdefault(what, []).append(milliseconds)
     for what in found[0]:
+        turns = [each[what] for each in found]
         figures = (
-            f"p{percent} " + " ".join(f"{percentile(each[what], percent):6.2f}" for each in found)
-            for percent in (50, 99)
+            f"p{percent} " + " ".join(f"{typical(each, percent):6.2f}" for each in turns) for percent in (50, 99)
         )
-        print(f"{name:12} {what:15} {' ms   '.join(figures)} ms   {ratios([each[what] for each in found])}")
-    tries = sum(map(len, found[-1].values()))
+        both = typical([*turns[0], *turns[1]], 99)
+        ratios = f"({typical(turns[1], 99) / both:4.2f}x, {typical(turns[-1], 99) / both:4.2f}x)"
+        print(f"{name:12} {what:15} {' ms   '.join(figures)} ms   {ratios}")
+    tries = sum(len(turn) for turns in found[-1].values() for turn in turns)
     print(f"{name:12} failed tries    {' '.join(map(str, failures))} of {tries} each", flush=True)
 
 
 def main() -> None:
     """Compare the loads that are asked for."""
     names = [word for word in sys.argv[1:] if word not in (APART, PROMPT)]
-    print("each: calm, calm again, beside an app that computes, flooded (second calm, flood : both calms)")
+    print("the median turn's; calm, calm again, beside an app that computes, flooded (second calm, flood : both calms)")
     with Rig(apart=APART in sys.argv, prompt=PROMPT in sys.argv) as rig:
         for name in names or LOADS:
             compare(rig, name)
