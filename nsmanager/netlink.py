@@ -126,6 +126,14 @@ class Netlink:
                 break
         return found
 
+    def stream(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Yield the bodies of all objects that the kernel lists, one by one: there may be hundreds of thousands.
+
+        What changes meanwhile may be missing, or there twice; nothing else may be asked until the end. Raises OSError.
+        """
+        self._send(kind, NLM_F_DUMP, body)
+        return (message for _, message in self._answers())
+
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self.sequence = (self.sequence + 1) & 0xFFFFFFFF
         self.socket.send(HEADER.pack(16 + len(body), kind, flags | NLM_F_REQUEST, self.sequence, 0) + body)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import socket
 import struct
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import msgspec
 
@@ -55,7 +57,7 @@ def unbound(before: Plan, after: Plan) -> Stuck:
 def forget_flows(stuck: Stuck) -> int:
     """Delete these connections in this namespace. Returns how many. Raises OSError."""
     with contextlib.closing(Tracked()) as tracked:
-        return sum(forget(tracked, entry) for entry in list(dump(tracked, stuck)) if stuck.holds(entry))
+        return sum(forget(tracked, entry) for entry in list(found(tracked, stuck)))
 
 
 def forget(tracked: Tracked, entry: Entry) -> bool:
@@ -69,13 +71,21 @@ def forget(tracked: Tracked, entry: Entry) -> bool:
     return True
 
 
-def dump(tracked: Tracked, stuck: Stuck) -> Iterator[Entry]:
-    """Yield the entries that may be meant: where marks tell, the kernel lists only those."""
+def found(tracked: Tracked, stuck: Stuck) -> Iterator[Entry]:
+    """Yield these connections: of a host's hundreds of thousands no other is decoded, or kept."""
+    ends = {*stuck.everything, *(end for end, _ in stuck.outbound)}
+    has_end = re.compile(b"|".join(re.escape(ip_address(end).packed) for end in sorted(ends)))
+    for message in listed(tracked, stuck):
+        if has_end.search(message) and stuck.holds(entry := Entry(message)):
+            yield entry
+
+
+def listed(tracked: Tracked, stuck: Stuck) -> Iterator[bytes]:
+    """Yield what the kernel says of connections that may be meant: where marks tell, it lists only those."""
     if stuck.everything:
-        yield from tracked.all()
+        yield from tracked.stream(CT_GET, bytes(HEADER_SIZE))
         return
     for mark in {mark for _, mark in stuck.outbound}:
         wanted = attribute(MARK, struct.pack(">L", mark)) + attribute(CTA_MARK_MASK, struct.pack(">L", MARK_MASK))
         for family in FAMILIES:
-            header = bytes((family,)).ljust(HEADER_SIZE, b"\0")
-            yield from (Entry(message) for message in tracked.dump(CT_GET, header + wanted))
+            yield from tracked.stream(CT_GET, bytes((family,)).ljust(HEADER_SIZE, b"\0") + wanted)

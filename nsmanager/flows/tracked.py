@@ -78,8 +78,11 @@ class Tracked(Netlink):
         super().__init__(NETLINK_NETFILTER)
 
     def all(self) -> Iterator[Entry]:
-        """Yield all tracked connections; those that have expired are deleted by this, and told as events."""
-        return (Entry(message) for message in self.dump(CT_GET, bytes(HEADER_SIZE)))
+        """Yield all tracked connections; those that have expired are deleted by this, and told as events.
+
+        Nothing else may be asked until the end.
+        """
+        return (Entry(message) for message in self.stream(CT_GET, bytes(HEADER_SIZE)))
 
     def ask_all(self, questions: Sequence[bytes]) -> list[Entry | None]:
         """Return the entry to each question, None where there is none; one that has expired is deleted by this."""

@@ -20,10 +20,21 @@ CONNECTIONS = (
     ("203.0.113.9", 0x102, "100.127.0.1"),  # a port map: who answers is the instance
 )
 FORGET = """
-import sys
+import sys, tracemalloc
 from supervisor.conntrack import Stuck, forget_flows
 everything, outbound = eval(sys.argv[1])
-print(forget_flows(Stuck(frozenset(everything), frozenset(outbound))))
+tracemalloc.start()
+print(forget_flows(Stuck(frozenset(everything), frozenset(outbound))), tracemalloc.get_traced_memory()[1])
+"""
+MANY = 20_000
+MOST = 1 << 20  # bytes; all of them would take twenty times as much
+# A datagram from each port.
+KNOCK = """
+import socket
+for port in range(10_000, 10_000 + int(__import__("sys").argv[1])):
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", port))
+        one.sendto(b"", ("127.0.0.2", 9))
 """
 
 
@@ -60,6 +71,22 @@ def listed(host: Host) -> set[int]:
 def test_those_that_are_meant_are_gone_and_no_others(
     host: Host, everything: list[str], outbound: list[tuple[str, int]], left: set[int]
 ) -> None:
-    said = host.run([sys.executable, "-c", FORGET, repr((everything, outbound))], env={"PYTHONPATH": str(ROOT)}).stdout
+    count, _ = forget(host, everything, outbound)
     assert listed(host) == left
-    assert int(said) == len(CONNECTIONS) - len(left)
+    assert count == len(CONNECTIONS) - len(left)
+
+
+def forget(host: Host, everything: list[str], outbound: list[tuple[str, int]]) -> tuple[int, int]:
+    """Return how many were deleted, and how many bytes that took at most."""
+    argv = [sys.executable, "-c", FORGET, repr((everything, outbound))]
+    count, most = host.run(argv, env={"PYTHONPATH": str(ROOT)}).stdout.split()
+    return int(count), int(most)
+
+
+def test_what_is_not_meant_takes_no_memory(host: Host) -> None:
+    host.run(["nft", "add table ip t { chain c { type filter hook output priority 0; ct state new accept; }; }"])
+    host.run([sys.executable, "-c", KNOCK, MANY])
+    assert int(host.sh("sysctl -n net.netfilter.nf_conntrack_count")) > MANY
+    count, most = forget(host, ["100.127.0.1"], [])
+    assert count == 4
+    assert most < MOST, f"{most} bytes"
