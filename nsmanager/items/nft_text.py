@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -13,6 +13,7 @@ HOOK = re.compile(r"^\s*chain (\S+) {\s*(type [^\n]*)", re.MULTILINE)
 CHAIN = re.compile(r"^\s*chain (\S+) {", re.MULTILINE)
 WORDS = r'((?:"[^"]*"|[^{}"])*)'  # a name in quotation marks may have braces
 NAMED = re.compile(rf"^\s*(set|map) (\S+) {{{WORDS}(?:{{{WORDS}}}[\s;]*)?}}", re.MULTILINE)
+HEXADECIMAL = re.compile(r"0x0*([0-9a-f]+)")
 NUMBERS = {"tcp": "6", "udp": "17"}  # as nft lists them on a machine without /etc/protocols
 
 
@@ -34,10 +35,12 @@ def head(declaration: str) -> str:
     return " ".join(declaration.split()[:2])
 
 
-def named(text: str) -> dict[str, Named]:
-    """Return the named sets and maps by name; what is declared in several parts has the elements of all."""
+def named(text: str, but: Collection[str] = ()) -> dict[str, Named]:
+    """Return the named sets and maps by name, but some; what is declared in several parts has the elements of all."""
     found: dict[str, Named] = {}
     for kind, name, declared, listed in NAMED.findall(text):
+        if f"{kind} {name}" in but:
+            continue
         words = " ".join(declared.replace(";", " ").split()).removesuffix("elements =").rstrip()
         before = found[name].elements if name in found else {}
         found[name] = Named(kind, words, before | {plain(one): one for one in _split(listed)})
@@ -50,7 +53,8 @@ def plain(element: str) -> str:
 
 
 def _plain_word(word: str) -> str:
-    return f"0x{int(word, 16):x}" if word.startswith("0x") else NUMBERS.get(word, word)
+    number = HEXADECIMAL.fullmatch(word)
+    return f"0x{number[1]}" if number else NUMBERS.get(word, word)
 
 
 def _split(listed: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from pubsub.topics import NamespaceApp
 from pubsub.values import MacAddress
-from tests.functional.rules.rig import DB, DB6, GATEWAY, PROBE, WEB, WEB6, RulesRig
+from tests.functional.rules.rig import DB, DB6, GATEWAY, PROBE, WEB, WEB6, RulesRig, rules
 from tests.hosts import Capture, Host, wait_until
 
 MAC, OTHER_MAC, ALL, ALL6 = "020000000080", "020000000081", "ff" * 6, "333300000001"
@@ -175,6 +175,11 @@ def test_an_address_of_dhcp_is_its_first_users(shared: RulesRig) -> None:
     lease = app.dhcp()
     app.sh("ping -c 1 -W 30 10.1.0.1")
     assert lease["ip"] in shared.inside("nft list set bridge nsvisor seen4-roaming")
+    app.sh("ip addr add fd00:1::77/64 dev eth0 nodad; ping -c 1 -W 30 -I fd00:1::77 fd00:1::1")
+    assert "0xfd000001000000000000000000000077" in shared.inside("nft list set bridge nsvisor seen6-roaming")
+    shared.publish(apps=(*shared.apps(None, rules('{"name": "all"}')), roaming))  # the table is made anew around it
+    shared.wait_ready()
+    assert "0xfd000001000000000000000000000077" in shared.inside("nft list set bridge nsvisor seen6-roaming")
     before = shared.spoofed("roaming")
     for frame in (udp(DB, mac="020000000082"), udp(GATEWAY, mac="020000000082"), udp("192.0.2.7", mac="020000000082")):
         send(app, frame)

@@ -66,5 +66,11 @@ def test_an_element_is_known_however_it_is_written(written: str, listed: str) ->
     assert plain(written) == plain(listed)
 
 
+def test_what_others_fill_is_read_too() -> None:
+    text = "\tset s {\n\t\ttypeof @nh,64,128\n\t\telements = { 0x0fd timeout 1h expires 59m, 0x01 }\n\t}\n"
+    assert list(named(text)["s"].elements) == ["0x0fd timeout 1h expires 59m", "0x1"]
+    assert named(text, but=("set s",)) == {}
+
+
 def test_a_name_is_no_number() -> None:
     assert plain('"0x01"') != plain('"0x1"')
