@@ -124,6 +124,7 @@ class Rig:
 
         def known() -> bool:
             statuses = self._table(AppNetworkStatus)
+            assert self.apps.keys() <= statuses.keys()
             self.apps |= {app: statuses[app].pid for app in self.apps}
             return all(self.apps.values())
 
