@@ -28,11 +28,14 @@ def test_an_app_that_ends_on_a_full_disk_is_noted_later(system: System) -> None:
     daemon = system.rig.daemon
     with contextlib.ExitStack() as running:
         pid = running.enter_context(system.rig.app("red", "other"))
+        files = f"cat {daemon.run_dir}/instances/red/dnsmasq.*"
+        wait_until(lambda: "other" in system.rig.host.sh(files), what="the manager has heard of it")
         with system.full_disk():
             running.close()
             wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="nsvisord has heard of the end")
             assert any(one["app"] == "other" for one in daemon.get("apps"))  # it can't be noted
         wait_until(lambda: all(one["app"] != "other" for one in daemon.get("apps")), what="it is noted")
+    wait_until(lambda: "other" not in system.rig.host.sh(files), what="the manager has heard of its end")
 
 
 def test_an_instance_that_comes_on_a_full_disk_says_why_it_waits_and_becomes_ready_later(system: System) -> None:
