@@ -1,4 +1,4 @@
-"""What a manager leaves when it dies unasked: STATE/crashes/<instance>/<time>.txt, for whoever looks into it later."""
+"""What a manager leaves when it dies unasked: STATE/crashes/<instance>/<time>-<pid>.txt, to look into later."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import contextlib
 import logging
 import os
 import shutil
-import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -72,13 +72,12 @@ class Evidence:
             log.exception("instance %s: a defect; no crash report", name)
 
     async def _preserve(self, name: str, death: Death, config: NamespaceConfig | None) -> None:
-        now = time.time()
         said = f"manager (pid {death.pid}) {death.how} after {death.lived:.1f} s"
         told = yaml.safe_dump(to_plain(config, sparse=True), sort_keys=False) if config is not None else "nothing\n"
         parts = [f"{said}\n", _titled("log", self._last_words(name)), _titled("it was told", told)]
         parts.append(_titled("the namespace", await self._kernel(name)))
         folder = self._dir / name
-        path = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{death.pid}.txt"
+        path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{death.pid}.txt"  # the names are in order of time
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(path, "\n".join(parts).encode())
