@@ -54,7 +54,7 @@ docker run --detach --restart always --name web --publish {PUBLISHED}:80 busybox
 
 @contextlib.contextmanager
 def machine_beside_others(image: Path) -> Iterator[tuple[Topology, Machine]]:
-    """Boot a machine with systemd-networkd and NetworkManager; two instances are ready.
+    """Boot a machine with systemd-networkd and NetworkManager; two instances are ready, and reach what is outside.
 
     firewalld and docker are not started.
     """
@@ -69,6 +69,7 @@ def machine_beside_others(image: Path) -> Iterator[tuple[Topology, Machine]]:
         made.put_file("/etc/docker/daemon.json", DOCKER_CONFIG)
         made.boot()
         wait_until(lambda: ready(made), what="both instances")
+        wait_until(lambda: reaches(made) and reaches(made, "blue"), what="a way out by IPv6 too, which comes later")
         yield topology, made
 
 
