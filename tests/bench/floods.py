@@ -64,7 +64,7 @@ class Rig:
             self.host.sh("ip addr add 172.16.0.1/12 dev eth0")
             self.topology.outside.start([sys.executable, "-SE", TRAFFIC, "echo", ECHO_PORT])
             if self._prompt:
-                for pid in self.topology.outside.pids():
+                for pid in (*self.topology.outside.pids(), *self.topology.gateway.pids()):
                     os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
                 os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         except BaseException:
@@ -127,15 +127,19 @@ LOADS: dict[str, Load] = {
 }
 
 
-async def change_a_table(run_dir: Path, seconds: float) -> list[float]:
-    """Return how long changes of a table took from a writer to a reader, in milliseconds."""
+async def change_a_table(run_dir: Path, begin: Callable[[], None], seconds: float) -> list[float]:
+    """Return how long changes of a table took from a writer to a reader, in milliseconds.
+
+    `begin` is called when both are connected, and waited for.
+    """
     found: list[float] = []
     async with pubsub.connect(run_dir, agent="writer") as writer, pubsub.connect(run_dir, agent="reader") as reader:
         table = await writer.publish(NetworkMetrics)
-        end = time.monotonic() + seconds
         changes = aiter(reader.subscribe(NetworkMetrics, agent="writer"))
         while not isinstance(await anext(changes), pubsub.Synchronized):
             pass
+        begin()
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             began = time.monotonic()
             table["one"] = NetworkMetrics(at=began)
@@ -149,7 +153,12 @@ async def change_a_table(run_dir: Path, seconds: float) -> list[float]:
 def measure(rig: Rig) -> tuple[dict[str, list[float]], int]:
     """Feel the victim's pulse, and the bus's; return milliseconds by what, and how many tries failed."""
     pulse = rig.run("victim", sys.executable, "-SE", PULSE, OUTSIDE, ECHO_PORT, WEB_PORT, RESOLVER, NAME, SECONDS)
-    changes = asyncio.run(change_a_table(rig.run_dir, SECONDS))
+
+    def begin() -> None:
+        assert pulse.stdout is not None
+        assert pulse.stdout.readline() == "ready\n"
+
+    changes = asyncio.run(change_a_table(rig.run_dir, begin, SECONDS))
     output, _ = pulse.communicate(timeout=10 * SECONDS)
     told = json.loads(output)
     return {**told["milliseconds"], "table change": changes}, sum(told["failed"].values())

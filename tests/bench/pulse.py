@@ -1,6 +1,7 @@
 """Feels an app's pulse: round trips and new connections, again and again. Only the standard library: it runs in apps.
 
-python -SE pulse.py ADDRESS UDP_PORT TCP_PORT RESOLVER NAME SECONDS: prints milliseconds of each, and how many failed.
+python -SE pulse.py ADDRESS UDP_PORT TCP_PORT RESOLVER NAME SECONDS: prints `ready`, then
+milliseconds of each, and how many failed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ def main(asked: Asked, seconds: float) -> None:
     """Measure for a while, then print."""
     found: dict[str, list[float]] = {"round trip": [], "new connection": [], "lookup": []}
     failed = dict.fromkeys(found, 0)
-    end = time.monotonic() + seconds
     with socket.socket(type=socket.SOCK_DGRAM) as echo, socket.socket(type=socket.SOCK_DGRAM) as names:
         echo.settimeout(TIMEOUT)
         echo.connect((asked.address, int(asked.udp_port)))
@@ -44,6 +44,8 @@ def main(asked: Asked, seconds: float) -> None:
             "new connection": lambda: knock(asked.address, int(asked.tcp_port)),
             "lookup": lambda: look_up(names, asked.name),
         }
+        print("ready", flush=True)
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             for what, attempt in attempts.items():
                 began = time.monotonic()
