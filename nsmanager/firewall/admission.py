@@ -6,10 +6,10 @@ where a manager that was taken over changes nothing. Only the first packet of a 
 `ct count` doesn't count what TCP has closed, though that stays tracked for two minutes (TIME_WAIT). So there is a rate
 too: as many as the limit in any case, and from then on again as many in two minutes.
 
-Whenever a connection is added, `ct count` looks up all that are on the same list, 0.3 µs each, and nothing else runs on
-that processor meanwhile. So an instance has several lists, told apart by bits of the connection's number, which the
-kernel draws. Where there are many the lists are short, and each may hold some more than its part: chance fills one
-before the others.
+`ct count` looks up all that are on its list when one is added, and once a second besides (nft_rhash_gc), 0.3 to 0.6 µs
+each, and nothing else runs on that processor meanwhile. So of a large share only a sample is counted, told by bits of
+the connection's number, which the kernel draws: one that finds the sample full makes the instance full, for all others
+too, until one of the sample finds room again. Chance fills the sample more or less, so it may hold some more.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import msgspec
 
 # What matches the first packet of a connection, and no other. `ct state new` also matches all that nobody answers.
 FIRST = "ct status ! confirmed"
-FEW = 4096  # connections that the rate lets a flood open too seldom for long lists to matter
-LIST, SHORT_LIST = 256, 64  # connections that are a list's part: of few, of many
-LISTS = 1024  # at most
-SPARE = 4  # a short list may hold this part of its part more
+SAMPLE = 1024  # connections that are counted at most; a share that isn't larger is counted whole
+SPARE = 4  # a sample may hold this part of it more: six times its standard deviation and more
+FULL_TIMEOUT = "1h"  # without anybody who asks
 REMEMBERED = 2  # minutes that conntrack keeps a connection that TCP has closed
 NEAR_TIMEOUT = "1m"  # of silence; about as long the kernel keeps a neighbour that doesn't answer
 # Of sets: elements. The kernel makes a set's hash table as large at once.
 LINKS = 8192
-HELD_SIZE = 262143  # lists of all links
+GONE = 64  # of one element: those that it was, which the kernel clears away once a second
 NEAR_SIZE = 16384  # neighbours that all links have lately asked for; one that finds no place here is counted again
+NUMBER = "ct id"  # of a connection
+ALL = f"{NUMBER} and 0x0"  # a key that is the same for all
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -39,10 +40,16 @@ class Admission(msgspec.Struct, frozen=True):
 
     def connections(self, limit: int) -> Iterator[str]:
         """Yield the rules that a new connection meets; over the limit it goes to `refusing`."""
-        count = _lists(limit)
         yield self._limited(f"born/{limit}", f"{max(1, limit // REMEMBERED)}/minute burst {limit} packets")
-        which = self._key(f"ct id and 0x{count - 1:x}")
-        yield f"add @held/{limit} {{ {which} ct count over {_most(limit)} }} goto refusing"
+        others, most = _others(limit), _most(limit)
+        counted = f"add @counted/{limit} {{ {self.link or ALL} ct count over {most} }}"
+        if not others:
+            yield f"{counted} goto refusing"
+            return
+        full = self._index or ALL
+        yield f"{full} @full/{limit} {NUMBER} and 0x{others:x} != 0 goto refusing"
+        yield f"{NUMBER} and 0x{others:x} == 0 {counted} update @full/{limit} {{ {full} }} goto refusing"
+        yield f"{NUMBER} and 0x{others:x} == 0 delete @full/{limit} {{ {full} }}"
 
     def neighbours(self, limit: int, ip: str) -> Iterator[str]:
         """Yield the rules that a connection meets whose next hop may be a new neighbour; over the limit: `too-near`."""
@@ -55,8 +62,11 @@ class Admission(msgspec.Struct, frozen=True):
     def kept(self, connections: int) -> Iterator[str]:
         """Yield the declarations of what counts connections, and lives on when the rules change."""
         yield from self._limits(f"born/{connections}")
-        size = HELD_SIZE if self.link else _lists(connections)
-        yield f"set held/{connections} {{ {self._typeof('ct id')}; size {size}; flags dynamic; }}"
+        size = LINKS if self.link else GONE
+        yield f"set counted/{connections} {{ typeof {self.link or NUMBER}; size {size}; flags dynamic; }}"
+        if _others(connections):
+            flags = f"size {size}; flags dynamic,timeout; timeout {FULL_TIMEOUT}"
+            yield f"set full/{connections} {{ typeof {self._index or NUMBER}; {flags}; }}"
 
     def kept_near(self, neighbours: int) -> Iterator[str]:
         """Yield likewise what counts neighbours."""
@@ -66,13 +76,15 @@ class Admission(msgspec.Struct, frozen=True):
         """Yield the sets of the neighbours that are known, of all limits."""
         for name, field in (("near4", "ip daddr"), ("near6", "ip6 daddr")):
             flags = f"size {size}; flags dynamic,timeout; timeout {NEAR_TIMEOUT}"
-            yield f"set {name} {{ {self._typeof(field)}; {flags}; }}"
+            yield f"set {name} {{ typeof {self._key(field)}; {flags}; }}"
 
     def _key(self, field: str) -> str:
         return f"{self.link} . {field}" if self.link else field
 
-    def _typeof(self, field: str) -> str:
-        return f"typeof {self._key(field)}"
+    @property
+    def _index(self) -> str:
+        """The link as it is now: another of the same name isn't full."""
+        return self.link.removesuffix("name")
 
     def _limited(self, name: str, rate: str, refusing: str = "refusing") -> str:
         if self.link:
@@ -89,15 +101,15 @@ FROM_LINK = Admission("iifname")
 TO_LINK = Admission("oifname")
 
 
-def _lists(connections: int) -> int:
-    """Return on how many lists so many connections are counted: a power of two."""
-    part, found = LIST if connections <= FEW else SHORT_LIST, 1
-    while found < LISTS and found * part < connections:
+def _others(connections: int) -> int:
+    """Return the bits of a connection's number that are 0 for one of the sample; 0: all are counted."""
+    found = 1
+    while connections > found * SAMPLE:
         found *= 2
-    return found
+    return found - 1
 
 
 def _most(connections: int) -> int:
-    """Return how many connections each list may hold."""
-    part = connections // _lists(connections)
-    return part if connections <= FEW else part + part // SPARE
+    """Return how many connections the sample may hold."""
+    sample = connections // (_others(connections) + 1)
+    return sample + sample // SPARE if _others(connections) else connections

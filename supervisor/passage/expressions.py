@@ -11,6 +11,7 @@ from supervisor.passage.packet import CLIENT_PORT, IpAddress, Packet
 
 MARK_LENGTH = 32  # bits
 MARK_BITS = (1 << MARK_LENGTH) - 1
+UNCOUNTED_ID = MARK_BITS  # of a connection: the kernel draws one, which is in no sample, as most aren't
 CALCULATIONS: dict[str, Callable[[int, int], int]] = {
     "&": operator.and_,
     "|": operator.or_,
@@ -84,6 +85,7 @@ def _tracked(packet: Packet) -> dict[str, Any]:
         "direction": "reply" if packet.answers else "original",
         "status": packet.translated,
         "mark": packet.ct_mark,
+        "id": UNCOUNTED_ID,
     }
 
 

@@ -306,6 +306,12 @@ def test_one_packet_is_below_every_limit_of_a_set() -> None:
     assert [decision.effect for decision in trial.decisions] == ["accepted"]
 
 
+def test_a_connection_is_in_no_sample() -> None:
+    bits = {"&": [{"ct": {"key": "id"}}, 63]}
+    assert judge(chain([match(bits, 0), DROP], [ACCEPT]))[0]
+    assert not judge(chain([match(bits, 0, op="!="), DROP], [ACCEPT]))[0]
+
+
 def test_the_first_packet_of_a_connection_is_not_confirmed_yet() -> None:
     first = match({"ct": {"key": "status"}}, "confirmed", op="!")
     assert not judge(chain([first, DROP], [ACCEPT]))[0]

@@ -56,4 +56,4 @@ def test_a_share_bounds_an_instance_in_the_hosts_table() -> None:
     table = planned({"red": SMALL, "blue": SMALL}, host).table
     assert table is not None
     assert dict(table.elements)["opens"] == tuple(f'"v-{name}" : jump opens-1024-1024' for name in ("blue", "red"))
-    assert f"ct count over {LEAST_SHARE // 4}" in table.text
+    assert f"ct count over {LEAST_SHARE} }}" in table.text
