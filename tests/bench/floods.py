@@ -3,8 +3,9 @@
 python -m tests.bench.floods [--apart | --prompt] [LOAD …]: without words all of LOADS. Four take turns in one run, on
 a machine that is never as quiet as one would like: calm, calm once more, beside an app that only computes, and the
 flood. What two calms differ by is noise; what a flood costs beyond computing is the network's; the rest is that
-processors are shared. --apart: the two apps have one each. --prompt: who measures, and whom it asks outside, waits for
-none (SCHED_FIFO): what is left is the way between them.
+processors are shared. --apart: the instance that floods has one of its own, its app, manager and services: what is left
+is what all share in the kernel. --prompt: who measures, and whom it asks outside, waits for none (SCHED_FIFO): what is
+left is the way between them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 import pubsub
 from nsmanager.names import bridge_mac
@@ -40,10 +43,10 @@ FLOODER, NOWHERE, ENDLESS = "10.1.0.7", "198.51.100.77", 1 << 40
 BUS_PAUSE = 0.02  # seconds between two changes of a table
 APPS = {"victim": "blue", "flooder": "red"}  # and whose they are
 APART, PROMPT = "--apart", "--prompt"
-PROCESSORS = {"victim": 1, "flooder": 0}  # with --apart
+FLOODED, ELSE = 0, 1  # processors with --apart: of red and its app, and of all others
 CONFIG = """
 instances:
-  red: {subnet: 10.1.0.0/24, apps: {flooder: {address: 10.1.0.7}}}
+  red: {subnet: 10.1.0.0/24, apps: {flooder: {address: 10.1.0.7}}, dns: {servers: [198.51.100.77]}}
   blue: {subnet: 10.1.0.0/24, apps: {victim: {}}}
 """
 
@@ -53,6 +56,8 @@ class Rig:
 
     def __init__(self, *, apart: bool, prompt: bool) -> None:
         self._apart, self._prompt = apart, prompt
+        if apart:
+            os.sched_setaffinity(0, {ELSE})  # and whom we start
         self._stack = contextlib.ExitStack()
         self.topology = self._stack.enter_context(Topology())
         self.host = self.topology.host
@@ -63,6 +68,11 @@ class Rig:
             self.daemon.wait_ready("red", "blue")
             self.host.sh("ip addr add 172.16.0.1/12 dev eth0")
             self.topology.outside.start([sys.executable, "-SE", TRAFFIC, "echo", ECHO_PORT])
+            if self._apart:
+                manager = psutil.Process(self.daemon.instance("red")["pid"])
+                for process in (manager, *manager.children(recursive=True)):
+                    for thread in process.threads():
+                        os.sched_setaffinity(thread.id, {FLOODED})
             if self._prompt:
                 for pid in (*self.topology.outside.pids(), *self.topology.gateway.pids()):
                     os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
@@ -77,10 +87,13 @@ class Rig:
 
     def run(self, app: str, *argv: object) -> subprocess.Popen[str]:
         """Start a command as an app; what it prints can be read."""
-        place = ["taskset", "-c", PROCESSORS[app]] if self._apart else []
         when = ["chrt", "--fifo", "1"] if self._prompt and app == "victim" else []
-        command = [*when, self.daemon.command, "run", APPS[app], "--name", app, "--", *place, *argv]
+        command = [*when, self.daemon.command, "run", APPS[app], "--name", app, "--", *self.place(app), *argv]
         return self.host.popen(command, env=self.daemon.environment, stdout=subprocess.PIPE)
+
+    def place(self, app: str) -> tuple[object, ...]:
+        """Return the words before a command that have it run where the app may."""
+        return ("taskset", "-c", FLOODED) if self._apart and app == "flooder" else ()
 
     @property
     def run_dir(self) -> Path:
@@ -96,7 +109,9 @@ def bus_flood(rig: Rig) -> Iterator[None]:
     """The manager of red was taken over: a process of its uid sends as fast as the hub takes it, and comes back."""
     uid = rig.daemon.instance("red")["uid_base"]
     become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-    flooder = rig.host.popen([*become, sys.executable, "-SE", SPAM, rig.daemon.run_dir / "bus/hub.sock"])
+    flooder = rig.host.popen(
+        [*rig.place("flooder"), *become, sys.executable, "-SE", SPAM, rig.daemon.run_dir / "bus/hub.sock"]
+    )
     try:
         yield
     finally:
