@@ -21,7 +21,7 @@ import msgspec
 # What matches the first packet of a connection, and no other. `ct state new` also matches all that nobody answers.
 FIRST = "ct status ! confirmed"
 SAMPLE = 1024  # connections that are counted at most; a share that isn't larger is counted whole
-SPARE = 4  # a sample may hold this part of it more: six times its standard deviation and more
+SPARE = 4  # a sample may hold this part of it more: over five times its standard deviation
 FULL_TIMEOUT = "1h"  # without anybody who asks
 REMEMBERED = 2  # minutes that conntrack keeps a connection that TCP has closed
 NEAR_TIMEOUT = "1m"  # of silence; about as long the kernel keeps a neighbour that doesn't answer
@@ -46,10 +46,10 @@ class Admission(msgspec.Struct, frozen=True):
         if not others:
             yield f"{counted} goto refusing"
             return
-        full = self._index or ALL
-        yield f"{full} @full/{limit} {NUMBER} and 0x{others:x} != 0 goto refusing"
-        yield f"{NUMBER} and 0x{others:x} == 0 {counted} update @full/{limit} {{ {full} }} goto refusing"
-        yield f"{NUMBER} and 0x{others:x} == 0 delete @full/{limit} {{ {full} }}"
+        full, bits = self._index or ALL, f"{NUMBER} and 0x{others:x}"
+        yield f"{full} @full/{limit} {bits} != 0 goto refusing"
+        yield f"{bits} == 0 {counted} update @full/{limit} {{ {full} }} goto refusing"
+        yield f"{bits} == 0 delete @full/{limit} {{ {full} }}"
 
     def neighbours(self, limit: int, ip: str) -> Iterator[str]:
         """Yield the rules that a connection meets whose next hop may be a new neighbour; over the limit: `too-near`."""

@@ -1,7 +1,7 @@
 """Feels an app's pulse: round trips and new connections, again and again. Only the standard library: it runs in apps.
 
-python -SE pulse.py ADDRESS UDP_PORT TCP_PORT RESOLVER NAME SECONDS: prints `ready`, then
-milliseconds of each, and how many failed.
+python -SE pulse.py ADDRESS UDP_PORT TCP_PORT RESOLVER NAME SECONDS: prints `ready`, then milliseconds of
+each, and how many failed.
 """
 
 from __future__ import annotations
