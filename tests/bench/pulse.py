@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-PAUSE = 0.01  # seconds after each
+PAUSE = 0.002  # seconds after each
 TIMEOUT = 2.0  # seconds: what takes longer failed
 DNS_PORT = 53
 QUESTION = bytes.fromhex("0100 0001 0000 0000 0000")  # RFC 1035: recursion desired, one question
