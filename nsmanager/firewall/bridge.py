@@ -53,7 +53,7 @@ APP = """
 
 	chain ip-{name} {{
 		udp sport 67 goto spoofing
-{dhcp}		ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
+{dhcp}{leases}		ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
 {ip}		goto spoofing
 	}}
 
@@ -64,7 +64,7 @@ APP = """
 {nd_mac}		ip6 saddr :: icmpv6 type {{ nd-router-solicit, mld-listener-report, mld2-listener-report }} accept
 		ip6 saddr :: icmpv6 type nd-neighbor-solicit goto target6-{name}
 		icmpv6 type nd-neighbor-advert {target} @th,64,128 != @seen6-{name} goto spoofing
-{ip6}		goto spoofing
+{leases6}{ip6}		goto spoofing
 	}}
 
 	# whose address an app asks for before it takes it
@@ -72,6 +72,7 @@ APP = """
 {target6}		goto spoofing
 	}}
 """
+DHCP_PORT, DHCP6_PORT = 67, 547  # of a server
 # Who asks by DHCP asks for its own MAC address (chaddr, RFC 2131), which no fragment hides: one app, one lease.
 DHCP = ("udp dport 67 ip frag-off and 0x3fff != 0 goto spoofing", "udp dport 67 @th,288,48 != 0x{} goto spoofing")
 CHAINS = """
@@ -145,7 +146,7 @@ def table(config: NamespaceConfig, place: Place) -> NftTable:
     text += "".join(_to(app, high(numbers[app.name]) if judged else "") for app in led)
     ruled = [f'"{app.ifname}"' for app in led if judged and app.rules is not None]
     text += UNJUDGED.format(ports=one_of(ruled)) if ruled else ""
-    return NftTable("bridge", NFT_TABLE, text, kept=(*limits.kept_broadcasts(), *_kept(apps)))
+    return NftTable("bridge", NFT_TABLE, text, kept=(*limits.kept_of_ports(), *_kept(apps)))
 
 
 def spoofed_counter(app: str) -> str:
@@ -197,6 +198,8 @@ def _app(config: NamespaceConfig, app: NamespaceApp, number: int) -> str:
         arp_mac=_lines([] if app.any_mac else [f"arp saddr ether != {mac} goto spoofing"]),
         nd_mac=_lines(() if app.any_mac else checked),
         dhcp=_lines([] if app.any_mac else [rule.format(mac.replace(":", "")) for rule in DHCP]),
+        leases=limits.lease_requests(config, DHCP_PORT),
+        leases6=limits.lease_requests(config, DHCP6_PORT),
         arp=_lines([*_owned4(app, config, "arp saddr ip"), *(_take(app, config, "arp") if takes4 else ())]),
         ip=_lines([*_owned4(app, config, "ip saddr"), *(_take(app, config, "ip") if takes4 else ())]),
         target=" ".join(f"@th,64,128 != {raw(address)}" for address in own),

@@ -1,4 +1,4 @@
-"""What an instance's own tables do about its limits: connections, neighbours, DNS queries, broadcasts. Pure."""
+"""What an instance's own tables do about its limits: connections, neighbours, DNS and DHCP, broadcasts. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ LIMITED = ("connections", "neighbours", "queries")  # as the fields of LimitsCon
 FAMILIES = (("ipv4", "near4"), ("ipv6", "near6"))
 ASKED = "asked/queries"  # counter of all queries
 SENT = "sent/broadcasts"  # counter of all frames of apps that are for many
+LEASE_RATE, LEASE_BURST = (
+    100,
+    1000,
+)  # of an app, DHCP messages a second and at once: a hundred hosts behind a link come up
 
 
 def refused_counter(name: str) -> str:
@@ -48,9 +52,17 @@ def broadcasts(config: NamespaceConfig) -> str:
     return indented([f"meta pkttype {{ broadcast, multicast }} {limit} {' '.join(_refused('broadcasts'))}"], 2)
 
 
-def kept_broadcasts() -> Iterator[str]:
-    """Yield the declarations of what `broadcasts` has counted so far."""
-    yield from (f"counter {name} {{ }}" for name in (SENT, refused_counter("broadcasts")))
+def lease_requests(config: NamespaceConfig, port: int) -> str:
+    """Return the rule that bounds what an app asks of our DHCP server, in the chain of its port alone; or nothing."""
+    if config.bridge is None:
+        return ""
+    limit = f"limit rate over {LEASE_RATE}/second burst {LEASE_BURST} packets"
+    return indented([f"udp dport {port} {limit} {' '.join(_refused('leases'))}"], 2)
+
+
+def kept_of_ports() -> Iterator[str]:
+    """Yield the declarations of what `broadcasts` and `lease_requests` have counted so far."""
+    yield from (f"counter {name} {{ }}" for name in (SENT, refused_counter("broadcasts"), refused_counter("leases")))
 
 
 def kept(config: NamespaceConfig) -> Iterator[str]:

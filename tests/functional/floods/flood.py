@@ -90,12 +90,13 @@ def connections(gateway: str, source: str, target: str, protocol: str, count: st
     send_all(head + ip_packet(number, src, dst, segment(number, src, dst, pair)) for pair in ports)
 
 
-def stream(target: str, count: str) -> None:
+def stream(target: str, port: str, count: str) -> None:
     """Send many datagrams of one connection, for nobody's answer."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
         client.bind(("", 4001))
         for _ in range(int(count)):
-            client.sendto(b"x", (target, 9))
+            client.sendto(b"x", (target, int(port)))
     print(count, flush=True)
 
 

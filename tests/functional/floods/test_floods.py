@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from nsmanager.firewall.limits import LEASE_BURST
+from nsmanager.names import LINK_LOCAL, eui64
 from tests.functional.floods.rig import (
     CONNECTIONS,
     ENDLESS,
@@ -59,7 +61,7 @@ def test_a_manager_that_was_taken_over_lets_no_more_out(rig: FloodRig) -> None:
 def test_a_stream_that_nobody_answers_is_one_connection(rig: FloodRig) -> None:
     before = rig.counters("held")["refused/connections"]
     with rig.app("held", "app") as app:
-        assert rig.run(app, "stream", NOWHERE, TEN_TIMES * CONNECTIONS) == TEN_TIMES * CONNECTIONS
+        assert rig.run(app, "stream", NOWHERE, 9, TEN_TIMES * CONNECTIONS) == TEN_TIMES * CONNECTIONS
         assert "v-held" not in rig.refused_on_host("connections")
         assert rig.counters("held")["refused/connections"] == before
         assert 0 < rig.tracked("held") < CONNECTIONS // 2
@@ -138,6 +140,20 @@ def test_a_starvation_of_dhcp(rig: FloodRig) -> None:
         with rig.app(QUIET, "late"):  # gets its address by DHCP
             rig.assert_quiet()
         assert len(rig.leases("dhcp")) == LEASES
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_storm_of_dhcp(rig: FloodRig, version: int) -> None:
+    """To the server's own address, so that it isn't bounded as what is for many."""
+    router6 = eui64(LINK_LOCAL, rig.router("udp"))
+    server, port = ("10.2.0.1", 67) if version == 4 else (f"{router6}%eth0", 547)
+    with rig.app("udp", "app") as app:
+        before = rig.counters("udp")["refused/leases"]
+        rig.run(app, "stream", server, port, TEN_TIMES * LEASE_BURST)
+        assert rig.counters("udp")["refused/leases"] >= before + LEASE_BURST
+        with rig.app("udp", "late") as late:
+            assert rig.address(late)
+        rig.assert_quiet()
 
 
 def test_a_storm_of_dns(rig: FloodRig) -> None:
