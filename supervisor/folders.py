@@ -11,8 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from supervisor.names import UIDS_PER_INSTANCE
+
 MODE: Final = 0o750
 SERVICES: Final = 65534  # of an instance's ids, that of its services: nobody, nogroup
+SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what is missing for a while
 TAKEN: Final = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -31,13 +34,16 @@ def opened(path: str | os.PathLike[str]) -> Iterator[int]:
 def owned(name: str, uid: int, parent: int) -> Iterator[int]:
     """Open a folder below `parent`, made and given to an instance first if need be. Raises OSError.
 
-    `uid` is the instance's first one. Its services read what lies there; other users of the host don't.
+    `uid` is the instance's first one. Its services read what lies there; other users of the host don't. What another
+    of that name has left, under uids that this one can't read, is deleted.
     """
     with suppress(FileExistsError):
         os.mkdir(name, MODE, dir_fd=parent)
     fd = os.open(name, FOLDER, dir_fd=parent)
     try:
         found = os.fstat(fd)
+        if found.st_uid and found.st_uid not in range(uid, uid + UIDS_PER_INSTANCE):
+            _empty(fd)
         if (found.st_uid, found.st_gid) != (uid, uid + SERVICES):
             os.fchown(fd, uid, uid + SERVICES)
         if stat.S_IMODE(found.st_mode) != MODE:
@@ -54,11 +60,15 @@ def remove(path: str | os.PathLike[str]) -> None:
     """
     with suppress(FileNotFoundError):
         with opened(path) as folder:
-            numbers = itertools.count()
-            while names := os.listdir(folder):  # noqa: PTH208  # of a descriptor
-                for name in names:
-                    _remove_from(folder, name, numbers)
+            _empty(folder)
         Path(path).rmdir()
+
+
+def _empty(folder: int) -> None:
+    numbers = itertools.count()
+    while names := os.listdir(folder):  # of a descriptor
+        for name in names:
+            _remove_from(folder, name, numbers)
 
 
 def _remove_from(folder: int, name: str, numbers: Iterator[int]) -> None:

@@ -343,8 +343,12 @@ class Instance:
             log.info("instance %s: ip netns del %s", self.name, self.name)
         self.inode = 0
         for path in (self._paths.instance(self.name), *(() if keep_files else (self._paths.lasting(self.name),))):
-            with contextlib.suppress(OSError):
+            try:
                 await asyncio.to_thread(folders.remove, path)  # it may have made a million files
+            except OSError as exc:
+                if exc.errno in folders.SCARCE:
+                    raise
+                log.warning("instance %s: its files stay, remove %s: %s", self.name, path, exc)
         self._paths.log(self.name).unlink(missing_ok=True)
         self._records.remove(self.name)
 

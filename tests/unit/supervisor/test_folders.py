@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.folders import remove
+from supervisor.folders import opened, owned, remove
+from supervisor.names import UIDS_PER_INSTANCE
 
 
 def test_nothing_that_lies_there_stays(tmp_path: Path) -> None:
@@ -43,3 +44,22 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"symbolic|directory"):
         remove(tmp_path / "link")
     assert (tmp_path / "outside").exists()
+
+
+def test_only_what_another_instance_left_is_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "red"
+    folder.mkdir()
+    kept = folder / "kept"
+    first = 10 * UIDS_PER_INSTANCE
+    for owner, uid, stays in (
+        (0, first, True),  # made by us, and not handed on yet
+        (first, first, True),
+        (first + UIDS_PER_INSTANCE - 1, first, True),  # given away inside
+        (first + UIDS_PER_INSTANCE, first, False),
+        (first - 1, first, False),
+    ):
+        kept.touch()
+        os.chown(folder, owner, owner)
+        with opened(tmp_path) as parent, owned("red", uid, parent):
+            assert kept.exists() == stays, owner
+        assert folder.stat().st_uid == uid
