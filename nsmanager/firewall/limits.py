@@ -15,10 +15,8 @@ LIMITED = ("connections", "neighbours", "queries")  # as the fields of LimitsCon
 FAMILIES = (("ipv4", "near4"), ("ipv6", "near6"))
 ASKED = "asked/queries"  # counter of all queries
 SENT = "sent/broadcasts"  # counter of all frames of apps that are for many
-LEASE_RATE, LEASE_BURST = (
-    100,
-    1000,
-)  # of an app, DHCP messages a second and at once: a hundred hosts behind a link come up
+LEASE_RATE = 100  # of an app: DHCP messages a second
+LEASE_BURST = 1000  # and at once: a hundred hosts behind a link come up
 
 
 def refused_counter(name: str) -> str:
