@@ -94,9 +94,8 @@ class Story:
     def tell(self) -> None:
         machine = self.machine
         machine.run("nsvisor", "down")
-        machine.run(
-            "systemctl", "stop", "NetworkManager"
-        )  # it tells firewalld of links, which then writes its rules anew
+        # It tells firewalld of links, which then writes its rules anew; firewalld would start it again, by D-Bus.
+        machine.run("systemctl", "mask", "--now", "--runtime", "NetworkManager")
         machine.run("systemctl", "start", "firewalld")
         # At its start it flushes what iptables has.
         wait_until(lambda: "running" in machine.run("firewall-cmd", "--state", check=False), what="firewalld")
@@ -127,9 +126,12 @@ class Story:
         self.host["down"] = machine.run("sh", "-c", HOST).splitlines()
 
     def is_settled(self) -> bool:
-        """Tell whether each link of the strangers has its carrier and its own address."""
+        """Raises AssertionError while a link of the strangers lacks its carrier or its own address."""
         addresses = self.machine.run("sh", "-c", "ip -6 addr show dev v-x; ip -6 addr show dev lan7")
-        return addresses.count("fe80:") == 2 and not self.machine.run("ip", "-6", "addr", "show", "tentative")
+        assert addresses.count("fe80:") == 2, addresses
+        tentative = self.machine.run("ip", "-6", "addr", "show", "tentative")
+        assert not tentative, tentative
+        return True
 
     def is_repaired(self) -> bool:
         """Raises AssertionError while something of ours is missing."""

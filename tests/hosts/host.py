@@ -182,6 +182,6 @@ class Host:
 
 
 def connect(one: Host, ifname: str, other: Host, other_ifname: str) -> None:
-    """Join two hosts by a cable (veth); both ends are up."""
-    one.sh(f"ip link add {ifname} type veth peer name {other_ifname} netns {other.pid}; ip link set {ifname} up")
+    """Join two hosts by a cable (veth); both ends are up: at once, for who waits for `ifname` may take it away."""
+    one.sh(f"ip link add {ifname} up type veth peer name {other_ifname} netns {other.pid}")
     other.sh(f"ip link set {other_ifname} up")
