@@ -25,6 +25,7 @@ from pubsub.topics import (
     NetworkInstanceMetrics,
 )
 from pubsub.values import AddressRange, Duration, MacAddress, PortMap
+from supervisor.kernel import load_bridge_filter
 from tests.hosts import DEADLINE, RULESET, Host, wait_until
 
 UID_BASE = 0x7FF0_0000  # far from what a real daemon of this machine would give away
@@ -75,6 +76,7 @@ class Rig:
         self.pid = 0
 
     def __enter__(self) -> Self:
+        load_bridge_filter()
         self.host = self.stack.enter_context(Host(NAME))
         self.run_dir = self.host.path(RUN_DIR)
         self.start_hub()

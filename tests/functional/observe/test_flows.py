@@ -15,10 +15,12 @@ import pytest
 from tests.functional.nsmanager.rig import NAME
 from tests.functional.observe.rig import FREE, GUARDED, HOST, HOST6, PYTHON, ROUTER, Rig
 from tests.hosts import Host, wait_until
+from tests.hosts.waiting import DEADLINE
 
 TALK = Path(__file__).with_name("talk.py")
 PORT = 9000
 CONNECTIONS, DATAGRAM_FLOWS = 10_000, 3000
+MANY_TIMEOUT = 5 * DEADLINE  # seconds for so many
 FLOWS_AT_ONCE = 9000  # of which each is about a kilobyte in a socket's buffer
 COUNTERS = """
 add table inet count
@@ -153,9 +155,9 @@ def test_what_an_app_asks_of_its_instance_is_no_flow(rig: Rig) -> None:
 def test_the_sums_are_the_bytes_on_the_wire(rig: Rig, address: str, port: int) -> None:
     rig.free.run(["nft", "-f", "-"], text=COUNTERS % (port, port))
     many = CONNECTIONS if address == HOST else CONNECTIONS // 10
-    done = rig.free.run([*PYTHON, TALK, "connections", address, port, many], timeout=200)
+    done = rig.free.run([*PYTHON, TALK, "connections", address, port, many], timeout=MANY_TIMEOUT)
     assert done.stdout == "done\n"
-    done = rig.free.run([*PYTHON, TALK, "datagrams", address, port, DATAGRAM_FLOWS], timeout=200)
+    done = rig.free.run([*PYTHON, TALK, "datagrams", address, port, DATAGRAM_FLOWS], timeout=MANY_TIMEOUT)
     assert done.stdout == "done\n"
     rig.flows.wait(many, destination_port=port, protocol="tcp")
     rig.flows.wait(DATAGRAM_FLOWS, destination_port=port, protocol="udp")
@@ -181,7 +183,7 @@ def test_more_ends_at_once_than_a_socket_holds_are_all_told(rig: Rig) -> None:
     port = PORT + 2
     rig.host.start([*PYTHON, TALK, "answer", HOST, port])
     os.kill(rig.pid, signal.SIGSTOP)
-    done = rig.free.run([*PYTHON, TALK, "datagrams", HOST, port, FLOWS_AT_ONCE], timeout=200)
+    done = rig.free.run([*PYTHON, TALK, "datagrams", HOST, port, FLOWS_AT_ONCE], timeout=MANY_TIMEOUT)
     assert done.stdout == "done\n"
     time.sleep(1.5)  # until all have expired: who lists them has them deleted at once
     rig.inside("conntrack -L -p udp 2>/dev/null")

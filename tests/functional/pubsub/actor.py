@@ -54,6 +54,12 @@ class Actor:
     async def do_set(self, key: str, text: str, scope: str = "", size: int = 0) -> None:
         self._tables[scope][key] = Note(text=text * size if size else text)
 
+    async def do_count(self, key: str, first: int, last: int, scope: str = "") -> None:
+        """Say each number, at most 500 a second; where the hub is slower some are one message."""
+        for number in range(first, last + 1):
+            await self.do_set(key, str(number), scope)
+            await asyncio.sleep(0.002)
+
     async def do_del(self, key: str, scope: str = "") -> None:
         self._tables[scope].pop(key, None)
 

@@ -15,11 +15,12 @@ from tests.hosts.waiting import DEADLINE, wait_until
 
 Start = Callable[..., Actor]
 RED, BLUE = STRANGER + 1, STRANGER + 2
-MESSAGES = 100  # a second
+MESSAGES = 100  # a second, of blue
+SOME, MANY = 50, 200  # messages: that red may send a second, that it does in less than one
 KNOCKS = 500  # of each who knocks
 GRANTS = {
-    str(uid): {"publish": [f"nsmanager/{name}/*"], "messages": MESSAGES, "bytes": 1 << 20}
-    for uid, name in ((RED, "red"), (BLUE, "blue"))
+    str(uid): {"publish": [f"nsmanager/{name}/*"], "messages": messages, "bytes": 1 << 20}
+    for uid, name, messages in ((RED, "red", SOME), (BLUE, "blue", MESSAGES))
 }
 
 
@@ -39,31 +40,33 @@ def manager(actor: Start, uid: int, name: str) -> Actor:
     return made
 
 
-def wait_use(reader: Actor, uid: int, what: str, least: int) -> None:
-    """Return when the hub has told so much of a uid."""
-
-    def told() -> bool:
-        uses: dict[str, Any] = reader.ask("uses")
-        return str(uid) in uses and uses[str(uid)][what] >= least
-
-    wait_until(told, what=f"the hub tells of {what}")
+def told_of(reader: Actor, uid: int, what: str) -> int:
+    """Return how much the hub tells of a uid."""
+    uses: dict[str, Any] = reader.ask("uses")
+    return int(uses.get(str(uid), {}).get(what, 0))
 
 
 def test_the_last_value_arrives_when_messages_before_it_were_dropped(reader: Actor, actor: Start) -> None:
     red, blue = manager(actor, RED, "red"), manager(actor, BLUE, "blue")
     stays = {f"stays-{number}": str(number) for number in range(10)}
     red.ask("replace", scope="red", values={**stays, "state": "new"})
-    for number in range(8 * MESSAGES):
-        red.ask("set", scope="red", key="state", text=str(number))
-        if number == 4 * MESSAGES:
-            red.ask("del", scope="red", key="stays-0")
-            blue.ask("set", scope="blue", key="state", text="calm")
-            blue.ask("flush", scope="blue")
-            sees(reader, {"state": "calm"}, name="nsmanager/blue/Note")
+    last = 0
+
+    def dropped() -> bool:
+        nonlocal last
+        red.ask("count", scope="red", key="state", first=last + 1, last=last + MANY)
+        last += MANY
+        return told_of(reader, RED, "dropped") > 0
+
+    wait_until(dropped, what="the hub drops some")
+    red.ask("del", scope="red", key="stays-0")
     stays.pop("stays-0")
-    sees(reader, {**stays, "state": str(8 * MESSAGES - 1)}, name="nsmanager/red/Note")
+    blue.ask("set", scope="blue", key="state", text="calm")
+    blue.ask("flush", scope="blue")
+    sees(reader, {"state": "calm"}, name="nsmanager/blue/Note")
+    red.ask("count", scope="red", key="state", first=last + 1, last=last + MANY)
+    sees(reader, {**stays, "state": str(last + MANY)}, name="nsmanager/red/Note")
     red.ask("flush", scope="red")
-    wait_use(reader, RED, "dropped", 1)
     assert "Stale" not in reader.ask("events"), "nobody was taken for dead"
 
 
@@ -78,7 +81,7 @@ def test_a_flood_is_shut_out_and_the_others_go_on(hub: Hub, reader: Actor, actor
     assert 0 < flooder.answer() < SPAM_LIMIT, "the hub hung up"
     red.ask("set", scope="red", key="state", text="last")
     sees(reader, {"state": "last"}, name="nsmanager/red/Note", timeout=DEADLINE + SHUT_OUT)
-    wait_use(reader, RED, "shut_out", 1)
+    wait_until(lambda: told_of(reader, RED, "shut_out"), what="the hub tells of shut_out")
     assert str(BLUE) not in {uid for uid, use in reader.ask("uses").items() if use["dropped"]}
 
 
