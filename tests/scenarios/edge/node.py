@@ -36,11 +36,12 @@ SHORT = 1  # seconds until an answer that must not come counts as absent
 UNREACHED = (7, 28)  # curl: refused or unreachable, no answer
 
 # What the host has, as an administrator would look; it is compared with itself after everything is gone.
-# A route by RA tells how long it lives; a module (br_netfilter) is not unloaded again, here or by another host's daemon.
+# A route by RA tells how long it lives. br_netfilter, a module that any host's daemon may load, is not unloaded again.
 HOST_STATE = r"""
 ip -br link; ip addr | grep -vE 'valid_lft|<'; ip rule; ip -6 rule
 ip route show table all | sed -E 's/ expires [0-9]+sec//'; ip -6 route show table all | sed -E 's/ expires [0-9]+sec//'
-nft list ruleset; ls /run/netns; sysctl -a 2> /dev/null | grep -E '^net[.]' | grep -vE 'conntrack_count|^net[.]bridge[.]'
+nft list ruleset; ls /run/netns
+sysctl -a 2> /dev/null | grep -E '^net[.]' | grep -vE 'conntrack_count|^net[.]bridge[.]'
 find /run/nsvisor /etc/nsvisor ! -name supervisor.lock \( -type f -o -type s \) | sed 's/^/file /'
 """
 
