@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 
 from nsmanager.items.link import Link
 from nsmanager.items.neighbour import Neighbour
@@ -22,6 +23,7 @@ from tests.hosts import wait_until
 CASCADING = (Link, Veth)  # with a link go its addresses, routes, settings, and what it is the port of
 # What charon writes, which begins anew on a link that was made anew.
 CHARONS = re.compile(rf"^\[RULE\].*\tfrom all lookup 220|^\[ROUTE\].* dev {TUNNEL} ")
+SILENCE = 0.3  # seconds; a pass takes less, unless the machine is busy
 ONE_EVENT = (Route, Rule, LocalRule, Neighbour)  # each is made by one message of one object
 
 
@@ -75,6 +77,8 @@ class Trial:
         sure = {drift.item.key} if cascading else expected[self.name].keys()
         wanted = {command for key, command in expected[self.name].items() if key in sure}
         wait_until(lambda: self._is_logged(said[self.name], wanted), REPAIR, "its log")
+        if cascading:
+            self._hear_out(expected)
         self._poke()
         for name in system.ears:
             self._judge(name, drift, self._take(name), done[name], expected.get(name, {}))
@@ -93,6 +97,18 @@ class Trial:
         commands = self.system.commands(self.name, since)
         assert wanted <= set(commands), f"{wanted} in {commands}"
         return True
+
+    def _hear_out(self, names: Iterable[str]) -> None:
+        """Return when logs are silent: what is done is logged at the end of a pass, and here nobody knows how much."""
+        said = 0
+
+        def silent() -> bool:
+            nonlocal said
+            before, said = said, sum(len(self.system.log(name)) for name in names)
+            time.sleep(SILENCE)
+            return said == before
+
+        wait_until(silent, what="silent logs")
 
     def _poke(self) -> None:
         """Let the manager see once that all is well: who drifts again and again is answered with pauses."""
