@@ -15,7 +15,7 @@ from supervisor.names import UIDS_PER_INSTANCE
 
 MODE: Final = 0o750
 SERVICES: Final = 65534  # of an instance's ids, that of its services: nobody, nogroup
-SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what is missing for a while
+SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what we lack for a while, nobody else's fault
 TAKEN: Final = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

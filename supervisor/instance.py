@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -34,7 +33,6 @@ HEARTBEAT_LIMIT = 10.0  # seconds without a beat (one each 2 s): the manager han
 BIRTH_TIMEOUT = 20.0  # seconds: a hostile process of the same instance can stop a newborn, and must stop nobody else
 LINK_PATIENCE = 5.0  # seconds that a birth waits for the namespace's link
 RETRY = 2.0  # seconds between two tries to make a namespace whose name is taken
-OUR_OWN_WANT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the manager whose file can't be opened
 KILL_DEADLINE = 10.0  # seconds for all processes of a deleted instance to vanish after SIGKILL
 MANAGER_COMM = "nsm-"  # how the names of managers' processes begin (see spawner.py)
 
@@ -388,7 +386,7 @@ def read_heartbeat(path: Path) -> float:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
-        return time.monotonic() if exc.errno in OUR_OWN_WANT else 0.0
+        return time.monotonic() if exc.errno in folders.SCARCE else 0.0
     try:
         text = os.read(fd, 32).split(b"\n")[0]
         beat = float(text) if text else touched(os.fstat(fd))
