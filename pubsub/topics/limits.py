@@ -19,7 +19,7 @@ class LimitsConfig(Message, frozen=True, kw_only=True):
     neighbours: int = 1024  # addresses of each family, on its links, that the kernel keeps the MAC address of
     leases: int = 1000  # of DHCP, of each family
     flows: int = 5000  # records of connections, a second, on the average of ten
-    queries: int = 5000  # DNS queries, a second
+    queries: int = 1000  # DNS queries, a second
     broadcasts: int = 5000  # broadcast and multicast frames of each app, a second
     bus_messages: int = 1000  # that its manager sends on the bus, a second
     bus_bytes: Size = Size(8 << 20)  # likewise
