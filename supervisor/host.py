@@ -165,7 +165,8 @@ class HostSide:
         planned, before = self.plan, self.report
         # What isn't written down can't be given back, so it isn't set: the rest doesn't wait for that.
         unnoted = self.sysctls.note(self._ns, planned.borrowed)
-        left = {item.key for item, _ in unnoted}
+        given = self.sysctls.follow(self._ns)  # since the plan was made: the next pass plans with it
+        left = {item.key for item, _ in unnoted} | {item.key for item in planned.borrowed if item.name in given}
         items = [item for item in planned.items if type(item) is not NftTable and item.key not in left]
         rest = await reconcile(self._ns, items, ALL_BUT_TABLE)
         async with self.lock:

@@ -76,10 +76,13 @@ class BorrowedSysctls:
                 return [(s, f"sysctl {s.name}: {why}") for s in borrowed if s.name in known]
         return []
 
-    def follow(self, ns: Namespace) -> None:
-        """Take it as the original when somebody made the host a router since, or none: that is what he counts on."""
+    def follow(self, ns: Namespace) -> Collection[str]:
+        """Take it as the original when somebody made the host a router since, or none: that is what he counts on.
+
+        Returns the sysctls of which that is so: what is planned of them by now would undo it.
+        """
         if OF_ALL not in self.originals:
-            return
+            return ()
         found = {name: ns.read_sysctl(name) for name in (OF_ALL, FORWARDING6) if name in self.originals}
         given = {name: value for name, value in found.items() if value not in (None, FORWARDS6, self.originals[name])}
         for name, value in given.items():
@@ -88,6 +91,7 @@ class BorrowedSysctls:
             given |= dict.fromkeys(filter(_forwards, self.originals), given[OF_ALL])
         if given:
             self._keep(self.originals | given)
+        return given.keys()
 
     def restore(self, ns: Namespace, borrowed: Collection[Sysctl]) -> None:
         """Give back those that are needed no more. A link that is gone took its sysctls along."""

@@ -14,7 +14,10 @@ MEANINGS = (
     ("no trusted", "the peer's certificate is not signed by our ca_file, or doesn't name its remote_id"),
     ("constraint check failed", "the peer is not who it must be: see remote_id"),
     ("selected peer config", "the peer is not who it must be: see remote_id"),
-    ("received NO_PROPOSAL_CHOSEN", "the peer accepts none of our algorithms: see proposals and esp_proposals"),
+    (  # strongSwan says the same where no connection of its own is for us, as in its first moments
+        "received NO_PROPOSAL_CHOSEN",
+        "the peer accepts none of our algorithms, or knows no connection with us: see proposals and esp_proposals",
+    ),
     ("received INVALID_KE_PAYLOAD", ""),  # it names another group, and it goes on
     ("no matching", "we have no algorithm in common with the peer: see proposals"),
     ("no acceptable", "we have no algorithm in common with the peer: see proposals and esp_proposals"),

@@ -53,11 +53,11 @@ def test_a_peer_that_dies_is_noticed_and_its_return_too(world: World) -> None:
         world.wait_reason("ni4", "tunnel cloud: the peer doesn't answer")
         assert world.status("ni4").state == State.WAITING
         assert not world.tunnel("ni4").up
+        assert "doesn't answer" in world.tunnel("ni4").last_error
         assert world.status("ni5").state == State.READY
     finally:
         cloud.start()
-    tunnel = world.wait_up("ni4")
-    assert "doesn't answer" in tunnel.last_error
+    assert world.wait_up("ni4").last_error
     assert world.fetch("ni4/web", PAGE) == f"cloud1 to {APP}"
 
 
